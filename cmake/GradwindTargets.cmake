@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: the gradwind authors
+# SPDX-License-Identifier: Apache-2.0
+# gradwind_layer(name [TORCH] SOURCES a.cpp ... [LIBRARIES ...])
+#   one folder of src/gradwind. TORCH: its sources may include torch and get the shared precompiled header.
+# gradwind_test(layer name [TORCH] [PROCESSES n ...] [LABELS ...] [TIMEOUT s] [LIBRARIES ...])
+#   tests/<layer>/<name>_test.cpp as executable and CTest gradwind.<layer>.<name>.
+include_guard()
+
+function(gradwind_layer name)
+  cmake_parse_arguments(arg "TORCH" "" "SOURCES;LIBRARIES" ${ARGN})
+  add_library(gradwind_${name} OBJECT ${arg_SOURCES})
+  target_include_directories(gradwind_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
+  target_link_libraries(gradwind_${name} PUBLIC fmt::fmt PRIVATE gradwind_options ${arg_LIBRARIES})
+  if(arg_TORCH)
+    target_link_libraries(gradwind_${name} PUBLIC gradwind_torch)
+    target_precompile_headers(gradwind_${name} REUSE_FROM gradwind_torch_pch)
+  endif()
+  target_link_libraries(gradwind PRIVATE $<BUILD_INTERFACE:gradwind_${name}> ${arg_LIBRARIES})
+endfunction()
+
+function(gradwind_test layer name)
+  cmake_parse_arguments(arg "TORCH" "TIMEOUT" "LABELS;LIBRARIES;SOURCES" ${ARGN})
+  set(target test_${layer}_${name})
+  add_executable(${target} ${layer}/${name}_test.cpp ${arg_SOURCES})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(${target} PRIVATE gradwind_test_main gradwind gradwind_options ${arg_LIBRARIES})
+  if(arg_TORCH)
+    target_link_libraries(${target} PRIVATE gradwind_torch)
+    target_precompile_headers(${target} REUSE_FROM gradwind_torch_pch)
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_test(NAME gradwind.${layer}.${name} COMMAND ${target})
+  set_tests_properties(gradwind.${layer}.${name} PROPERTIES TIMEOUT ${arg_TIMEOUT} LABELS "${layer};${arg_LABELS}")
+endfunction()

@@ -1,0 +1,3 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Only here so that the precompiled header has a target to belong to.
