@@ -16,7 +16,8 @@ TEST(TensorIo, RoundTripOfEveryTypeAndOfViews)
     const auto path = std::filesystem::temp_directory_path() / ("gradwind-tensor-io-" + std::to_string(::getpid()));
     const auto base = at::arange(24, at::kDouble).reshape({4, 6});
     std::vector<std::pair<std::string, at::Tensor>> tensors = {{"view", base.t()}, {"empty", at::empty({0, 3})}};
-    for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kByte, at::kBool})
+    for (const auto type :
+         {at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kByte, at::kBool})
         tensors.emplace_back(c10::toString(type), base.to(type));
     write_tensors(path, tensors);
     const SafetensorsFile file(path);

@@ -17,13 +17,20 @@ namespace
 const char* name_of(Config::Kind kind)
 {
     switch (kind) {
-    case Config::Kind::Null: return "null";
-    case Config::Kind::Bool: return "a boolean";
-    case Config::Kind::Int: return "an integer";
-    case Config::Kind::Real: return "a number";
-    case Config::Kind::String: return "a string";
-    case Config::Kind::List: return "a list";
-    case Config::Kind::Map: return "a mapping";
+    case Config::Kind::Null:
+        return "null";
+    case Config::Kind::Bool:
+        return "a boolean";
+    case Config::Kind::Int:
+        return "an integer";
+    case Config::Kind::Real:
+        return "a number";
+    case Config::Kind::String:
+        return "a string";
+    case Config::Kind::List:
+        return "a list";
+    case Config::Kind::Map:
+        return "a mapping";
     }
     return "?";
 }
@@ -66,11 +73,16 @@ std::shared_ptr<ConfigNode> node_from_json(const nlohmann::json& json, const std
 nlohmann::json node_to_json(const ConfigNode& node)
 {
     switch (node.kind) {
-    case Config::Kind::Null: return nullptr;
-    case Config::Kind::Bool: return node.boolean;
-    case Config::Kind::Int: return node.integer;
-    case Config::Kind::Real: return node.real;
-    case Config::Kind::String: return node.string;
+    case Config::Kind::Null:
+        return nullptr;
+    case Config::Kind::Bool:
+        return node.boolean;
+    case Config::Kind::Int:
+        return node.integer;
+    case Config::Kind::Real:
+        return node.real;
+    case Config::Kind::String:
+        return node.string;
     case Config::Kind::List: {
         auto out = nlohmann::json::array();
         for (const auto& child : node.children)

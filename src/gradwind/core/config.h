@@ -86,7 +86,7 @@ struct ConfigNode {
     bool boolean = false;
     int64_t integer = 0;
     double real = 0;
-    std::string string; ///< value of a String; the text as written of a number
+    std::string string;            ///< value of a String; the text as written of a number
     std::vector<std::string> keys; ///< of a Map, parallel to children
     std::vector<std::shared_ptr<const ConfigNode>> children;
     Origin origin;

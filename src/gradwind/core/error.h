@@ -77,7 +77,8 @@ public:
 
 } // namespace gradwind
 
-/// Throws ErrorType with a formatted message unless the condition holds. A macro, so that the message is built only then.
+/// Throws ErrorType with a formatted message unless the condition holds. A macro, so that the message is built only
+/// then.
 #define GRADWIND_CHECK(condition, ErrorType, ...)                                                                      \
     do {                                                                                                               \
         if (!(condition)) [[unlikely]]                                                                                 \

@@ -26,9 +26,9 @@ struct DTypeRow {
 };
 
 constexpr std::array kDTypes = {
-    DTypeRow{DType::F64, "F64", 8}, DTypeRow{DType::F32, "F32", 4}, DTypeRow{DType::F16, "F16", 2},
+    DTypeRow{DType::F64, "F64", 8},   DTypeRow{DType::F32, "F32", 4}, DTypeRow{DType::F16, "F16", 2},
     DTypeRow{DType::BF16, "BF16", 2}, DTypeRow{DType::I64, "I64", 8}, DTypeRow{DType::I32, "I32", 4},
-    DTypeRow{DType::I16, "I16", 2}, DTypeRow{DType::I8, "I8", 1}, DTypeRow{DType::U8, "U8", 1},
+    DTypeRow{DType::I16, "I16", 2},   DTypeRow{DType::I8, "I8", 1},   DTypeRow{DType::U8, "U8", 1},
     DTypeRow{DType::Bool, "BOOL", 1},
 };
 
@@ -163,7 +163,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
             if (name == "__metadata__")
                 metadata_ = entry.get<std::map<std::string, std::string>>();
             else
-                tensors_[name] = parse_tensor(entry, data_.size(), fmt::format("[safetensors] {}: tensor {}", file, name));
+                tensors_[name] =
+                    parse_tensor(entry, data_.size(), fmt::format("[safetensors] {}: tensor {}", file, name));
         }
     } catch (const nlohmann::json::exception& error) {
         throw DataError(fmt::format("[safetensors] {}: malformed header: {}", file, error.what()));
@@ -191,14 +192,28 @@ std::vector<T> SafetensorsFile::values(const std::string& name) const
     std::vector<T> out(size_t(tensor.count()));
     const auto source = bytes(name);
     switch (tensor.dtype) {
-    case DType::F64: convert<T, double>(source, out); break;
-    case DType::F32: convert<T, float>(source, out); break;
-    case DType::I64: convert<T, int64_t>(source, out); break;
-    case DType::I32: convert<T, int32_t>(source, out); break;
-    case DType::I16: convert<T, int16_t>(source, out); break;
-    case DType::I8: convert<T, int8_t>(source, out); break;
+    case DType::F64:
+        convert<T, double>(source, out);
+        break;
+    case DType::F32:
+        convert<T, float>(source, out);
+        break;
+    case DType::I64:
+        convert<T, int64_t>(source, out);
+        break;
+    case DType::I32:
+        convert<T, int32_t>(source, out);
+        break;
+    case DType::I16:
+        convert<T, int16_t>(source, out);
+        break;
+    case DType::I8:
+        convert<T, int8_t>(source, out);
+        break;
     case DType::U8:
-    case DType::Bool: convert<T, uint8_t>(source, out); break;
+    case DType::Bool:
+        convert<T, uint8_t>(source, out);
+        break;
     default:
         throw DataError(fmt::format("[safetensors] {}: tensor {} has dtype {}, which cannot be read as numbers here",
                                     path_.string(), name, name_of(tensor.dtype)));
@@ -266,8 +281,8 @@ private:
             ::close(fd_);
         fd_ = -1;
         ::unlink(temporary_.c_str());
-        throw DataError(fmt::format("[file] cannot {} {}: {}; nothing was changed", action, path_.string(),
-                                    std::strerror(reason)));
+        throw DataError(
+            fmt::format("[file] cannot {} {}: {}; nothing was changed", action, path_.string(), std::strerror(reason)));
     }
 
     /// A rename survives a power cut only once its directory is on disk.

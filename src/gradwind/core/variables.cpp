@@ -18,8 +18,9 @@ void assign_role(std::span<const std::string> listed, Role role, const char* key
 {
     for (const auto& name : listed) {
         const auto found = std::find(names.begin(), names.end(), name);
-        GRADWIND_CHECK(found != names.end(), ConfigError, "[variables] `{}` lists {}, which the data set does not have{}",
-                       key, name, did_you_mean(name, names));
+        GRADWIND_CHECK(found != names.end(), ConfigError,
+                       "[variables] `{}` lists {}, which the data set does not have{}", key, name,
+                       did_you_mean(name, names));
         auto& slot = roles[size_t(found - names.begin())];
         GRADWIND_CHECK(slot == Role::Prognostic, ConfigError,
                        "[variables] {} is listed twice among forcing, diagnostic and target", name);

@@ -4,8 +4,8 @@
 
 #include "gradwind/core/error.h"
 
-#include <ATen/ATen.h>
 #include <array>
+#include <ATen/ATen.h>
 #include <cstring>
 
 namespace gradwind::ops
@@ -15,9 +15,16 @@ namespace
 {
 
 constexpr std::array<std::pair<DType, at::ScalarType>, 10> kTypes = {{
-    {DType::F64, at::kDouble}, {DType::F32, at::kFloat}, {DType::F16, at::kHalf}, {DType::BF16, at::kBFloat16},
-    {DType::I64, at::kLong}, {DType::I32, at::kInt}, {DType::I16, at::kShort}, {DType::I8, at::kChar},
-    {DType::U8, at::kByte}, {DType::Bool, at::kBool},
+    {DType::F64, at::kDouble},
+    {DType::F32, at::kFloat},
+    {DType::F16, at::kHalf},
+    {DType::BF16, at::kBFloat16},
+    {DType::I64, at::kLong},
+    {DType::I32, at::kInt},
+    {DType::I16, at::kShort},
+    {DType::I8, at::kChar},
+    {DType::U8, at::kByte},
+    {DType::Bool, at::kBool},
 }};
 
 at::ScalarType scalar_type_of(DType dtype)

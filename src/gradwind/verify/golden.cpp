@@ -22,10 +22,14 @@ struct Runner {
 };
 
 constexpr std::array kRunners = {
-    Runner{"model", verify_model_case},           Runner{"rollout", verify_model_case},
-    Runner{"init", verify_init_case},             Runner{"losses", verify_losses_case},
-    Runner{"normalizer", verify_normalizer_case}, Runner{"optim", verify_optim_case},
-    Runner{"sampler", verify_sampler_case},       Runner{"graph", verify_graph_case},
+    Runner{"model", verify_model_case},
+    Runner{"rollout", verify_model_case},
+    Runner{"init", verify_init_case},
+    Runner{"losses", verify_losses_case},
+    Runner{"normalizer", verify_normalizer_case},
+    Runner{"optim", verify_optim_case},
+    Runner{"sampler", verify_sampler_case},
+    Runner{"graph", verify_graph_case},
     Runner{"run", verify_run_case},
 };
 
@@ -104,11 +108,11 @@ std::string format_table(const std::vector<CaseReport>& reports, size_t max_fail
                                   "error", "allowed", "result", "worst check");
     for (const auto& report : reports) {
         const auto* worst = report.worst();
-        out += worst ? fmt::format("{:<{}}  {:<10} {:>6}  {:>9.2e} {:>9.2e}  {:<8} {}\n", report.name, width,
-                                   report.kind, report.checks.size(), worst->error, worst->tolerance, verdict(report),
-                                   worst->name)
-                     : fmt::format("{:<{}}  {:<10} {:>6}  {:>9} {:>9}  {:<8}\n", report.name, width, report.kind, 0,
-                                   "-", "-", verdict(report));
+        out += worst
+                   ? fmt::format("{:<{}}  {:<10} {:>6}  {:>9.2e} {:>9.2e}  {:<8} {}\n", report.name, width, report.kind,
+                                 report.checks.size(), worst->error, worst->tolerance, verdict(report), worst->name)
+                   : fmt::format("{:<{}}  {:<10} {:>6}  {:>9} {:>9}  {:<8}\n", report.name, width, report.kind, 0, "-",
+                                 "-", verdict(report));
     }
     for (const auto& report : reports) {
         for (const auto& reason : report.not_run)

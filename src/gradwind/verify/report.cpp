@@ -32,9 +32,8 @@ bool CaseReport::passed() const
 
 const Check* CaseReport::worst() const
 {
-    const auto found = std::max_element(checks.begin(), checks.end(), [](const Check& a, const Check& b) {
-        return severity(a) < severity(b);
-    });
+    const auto found = std::max_element(checks.begin(), checks.end(),
+                                        [](const Check& a, const Check& b) { return severity(a) < severity(b); });
     return found == checks.end() ? nullptr : &*found;
 }
 

@@ -24,7 +24,10 @@ struct CaseReport {
     std::string kind;
     std::vector<Check> checks;
     std::vector<std::string> not_run; ///< parts of the case that gradwind cannot do yet, each with the reason
-    void check(std::string what, double error, double tolerance) { checks.push_back({std::move(what), error, tolerance}); }
+    void check(std::string what, double error, double tolerance)
+    {
+        checks.push_back({std::move(what), error, tolerance});
+    }
     /// Every check passed, there was at least one, and nothing was left out.
     [[nodiscard]] bool passed() const;
     /// The check with the largest error over tolerance; nullptr without checks.
