@@ -1,6 +1,12 @@
 # SPDX-FileCopyrightText: the gradwind authors
 # SPDX-License-Identifier: Apache-2.0
 # Third-party packages, one imported target each. doc/adr/0003-dependencies.md says what each is for.
+if(GRADWIND_CUDA)
+  # Torch would otherwise compile and run a program to ask for the GPU, which a build machine need not have.
+  if(NOT DEFINED TORCH_CUDA_ARCH_LIST)
+    string(REGEX REPLACE "([0-9]+)([0-9]a?)" "\\1.\\2" TORCH_CUDA_ARCH_LIST "${CMAKE_CUDA_ARCHITECTURES}")
+  endif()
+endif()
 find_package(Torch REQUIRED)
 find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
