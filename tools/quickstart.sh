@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 tools/setup.sh
-tools/build.sh release gradwind_cli
+tools/build.sh release gradwind_main
 gradwind=build/release/bin/gradwind
 store=data/storm.zarr
 run=runs/storm-$(date +%Y%m%d-%H%M%S)
