@@ -1,0 +1,118 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// What a communication library has to provide; private to parallel. Group checks arguments, counts and names errors.
+#pragma once
+#include "gradwind/parallel/group.h"
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <optional>
+
+namespace gradwind::parallel::detail
+{
+
+/// Something that can be waited for; wait() throws whatever the library throws.
+class Ticket
+{
+public:
+    virtual ~Ticket() = default;
+    virtual void wait() = 0;
+};
+
+/// Collectives among size() >= 2 processes on contiguous tensors of device(). Any dtype. Errors are thrown as they
+/// come.
+class Backend
+{
+public:
+    virtual ~Backend() = default;
+    [[nodiscard]] virtual at::Device device() const = 0;
+    [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) = 0;
+    virtual void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
+    virtual void reduce_scatter_sum(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
+    virtual void all_to_all(at::Tensor out, at::Tensor in, std::span<const int64_t> receive_rows,
+                            std::span<const int64_t> send_rows) = 0;
+    virtual void broadcast(at::Tensor x, int root) = 0;
+    virtual void barrier() = 0;
+};
+
+/// Where a process leaves word of its failure for the others. Never throws and never blocks for long.
+class FailureBoard
+{
+public:
+    virtual ~FailureBoard() = default;
+    virtual void post(const std::string& message) noexcept = 0;
+    [[nodiscard]] virtual std::string read() noexcept = 0;
+};
+
+/// Life and death of all groups of one world in this process.
+class Health
+{
+public:
+    explicit Health(std::shared_ptr<FailureBoard> board) : board_(std::move(board)) {}
+    [[nodiscard]] std::string reason() const
+    {
+        const std::lock_guard lock(mutex_);
+        return reason_;
+    }
+    [[nodiscard]] bool dead() const { return dead_.load(std::memory_order_acquire); }
+    /// The first reason stays.
+    void die(const std::string& reason)
+    {
+        const std::lock_guard lock(mutex_);
+        if (!dead_.exchange(true))
+            reason_ = reason;
+    }
+    [[nodiscard]] FailureBoard* board() const { return board_.get(); }
+    std::atomic<int64_t> step = -1;
+
+private:
+    std::shared_ptr<FailureBoard> board_;
+    mutable std::mutex mutex_;
+    std::atomic<bool> dead_ = false;
+    std::string reason_;
+};
+
+struct GroupState {
+    virtual ~GroupState() = default;
+    std::string name;
+    int rank = 0;
+    std::vector<int> members;         ///< world ranks; this process is members[rank]
+    std::shared_ptr<Backend> backend; ///< null at size one
+    std::shared_ptr<Health> health;
+    struct Counter {
+        std::atomic<int64_t> calls = 0, bytes = 0;
+    };
+    std::array<Counter, kVerbs> counters;
+
+    /// Runs a collective, counting it and turning what it throws into a CommError that says where we were.
+    void run(Verb verb, int64_t bytes, const std::function<void()>& collective);
+    [[noreturn]] void raise(Verb verb, const std::string& what);
+};
+
+struct WorkState {
+    std::shared_ptr<GroupState> group;
+    std::unique_ptr<Ticket> ticket;
+};
+
+/// How a process finds the others and how long it waits for them.
+struct Connection {
+    int rank = 0;
+    int size = 1;
+    std::string scope; ///< unique name of the group inside the store
+    std::chrono::milliseconds timeout{};
+    int local_rank = 0;     ///< number of our GPU on this node
+    bool same_host = false; ///< all processes run here: the loopback device will do
+};
+
+/// Opaque handle on a c10d store.
+class StoreHandle;
+
+/// Connects a group; collective over its ranks. @throws ConfigError if this build has no such backend
+[[nodiscard]] std::shared_ptr<Backend> connect_gloo(StoreHandle& store, const Connection& connection);
+[[nodiscard]] std::shared_ptr<Backend> connect_nccl(StoreHandle& store, const Connection& connection);
+[[nodiscard]] bool has_gloo();
+[[nodiscard]] bool has_nccl();
+
+} // namespace gradwind::parallel::detail

@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Collectives on CUDA tensors over c10d's NCCL.
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/c10d_seam.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+
+#include <algorithm>
+
+namespace gradwind::parallel::detail
+{
+namespace
+{
+
+using Rows = std::span<const int64_t>;
+
+class Nccl : public Backend
+{
+public:
+    Nccl(c10::intrusive_ptr<c10d::ProcessGroupNCCL> group, at::Device device)
+        : group_(std::move(group)), device_(device)
+    {
+    }
+
+    [[nodiscard]] at::Device device() const override { return device_; }
+
+    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override
+    {
+        std::vector<at::Tensor> tensors = {x.detach()};
+        return std::make_unique<C10dTicket>(group_->allreduce(tensors), x);
+    }
+
+    void all_gather(at::Tensor out, at::Tensor in, Rows rows) override
+    {
+        if (std::all_of(rows.begin(), rows.end(), [&](int64_t count) { return count == rows[0]; })) {
+            if (in.numel() > 0)
+                group_->_allgather_base(out, in)->wait();
+            return;
+        }
+        // Uneven: every rank sends its rows to all, which is an all-to-all of repeated input.
+        const int size = group_->getSize();
+        auto shape = in.sizes().vec();
+        shape[0] *= size;
+        const at::Tensor repeated = in.unsqueeze(0).expand(with_front(in.sizes(), size)).reshape(shape);
+        all_to_all(out, repeated, rows, std::vector<int64_t>(size, in.size(0)));
+    }
+
+    void reduce_scatter_sum(at::Tensor out, at::Tensor in, Rows rows) override
+    {
+        const int size = group_->getSize();
+        const std::vector<int64_t> mine(size, rows[group_->getRank()]);
+        auto shape = with_front(out.sizes(), size);
+        const at::Tensor blocks = at::empty(shape, in.options());
+        all_to_all(blocks.flatten(0, 1), in, mine, rows);
+        // Own sum in rank order: the same bits whatever algorithm NCCL would choose, and bf16 is summed in fp32.
+        const auto type =
+            in.scalar_type() == at::kBFloat16 || in.scalar_type() == at::kHalf ? at::kFloat : in.scalar_type();
+        at::Tensor sum = blocks[0].to(type, /*non_blocking=*/false, /*copy=*/true);
+        for (int rank = 1; rank < size; ++rank)
+            sum.add_(blocks[rank]);
+        out.copy_(sum);
+    }
+
+    void all_to_all(at::Tensor out, at::Tensor in, Rows receive_rows, Rows send_rows) override
+    {
+        std::vector<int64_t> receive(receive_rows.begin(), receive_rows.end());
+        std::vector<int64_t> send(send_rows.begin(), send_rows.end());
+        group_->alltoall_base(out, in, receive, send)->wait();
+    }
+
+    void broadcast(at::Tensor x, int root) override
+    {
+        if (x.numel() == 0)
+            return;
+        std::vector<at::Tensor> tensors = {x};
+        c10d::BroadcastOptions options;
+        options.rootRank = root;
+        group_->broadcast(tensors, options)->wait();
+    }
+
+    void barrier() override
+    {
+        at::Tensor one = at::ones({1}, at::device(device_).dtype(at::kInt));
+        std::vector<at::Tensor> tensors = {one};
+        group_->allreduce(tensors)->wait();
+        (void)one.item<int>(); // the host waits, as a barrier must
+    }
+
+private:
+    static std::vector<int64_t> with_front(at::IntArrayRef sizes, int64_t front)
+    {
+        std::vector<int64_t> result = {front};
+        result.insert(result.end(), sizes.begin(), sizes.end());
+        return result;
+    }
+
+    c10::intrusive_ptr<c10d::ProcessGroupNCCL> group_;
+    at::Device device_;
+};
+
+} // namespace
+
+std::shared_ptr<Backend> connect_nccl(StoreHandle& store, const Connection& connection)
+{
+    auto options = c10d::ProcessGroupNCCL::Options::create();
+    options->timeout = connection.timeout;
+    return std::make_shared<Nccl>(
+        c10::make_intrusive<c10d::ProcessGroupNCCL>(store.store, connection.rank, connection.size, options),
+        at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(connection.local_rank)));
+}
+
+bool has_nccl()
+{
+    return true;
+}
+
+} // namespace gradwind::parallel::detail

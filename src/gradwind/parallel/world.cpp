@@ -1,0 +1,186 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/parallel/world.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/c10d_seam.h"
+
+#include <torch/csrc/distributed/c10d/FileStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+namespace gradwind::parallel
+{
+namespace detail
+{
+namespace
+{
+
+constexpr const char* kFailureKey = "gradwind/failure";
+
+/// Failure notes in the store in which the processes met. What goes wrong with the store itself is left aside here: the
+/// failure to report is another one.
+class StoreBoard : public FailureBoard
+{
+public:
+    explicit StoreBoard(std::shared_ptr<StoreHandle> store) : store_(std::move(store)) {}
+    void post(const std::string& message) noexcept override
+    {
+        try {
+            if (!store_->store->check({kFailureKey}))
+                store_->store->set(kFailureKey, std::vector<uint8_t>(message.begin(), message.end()));
+        } catch (...) {
+        }
+    }
+    [[nodiscard]] std::string read() noexcept override
+    {
+        try {
+            if (!store_->store->check({kFailureKey}))
+                return {};
+            const auto bytes = store_->store->get(kFailureKey);
+            return {bytes.begin(), bytes.end()};
+        } catch (...) {
+            return {};
+        }
+    }
+
+private:
+    std::shared_ptr<StoreHandle> store_;
+};
+
+c10::intrusive_ptr<c10d::Store> open_store(const Environment& environment, std::chrono::milliseconds timeout)
+{
+    const Rendezvous& meeting = environment.rendezvous;
+    if (!meeting.file.empty())
+        return c10::make_intrusive<c10d::FileStore>(meeting.file.string(),
+                                                    -1); // -1: whoever made the folder removes it
+    c10d::TCPStoreOptions options;
+    options.port = static_cast<uint16_t>(meeting.port);
+    options.isServer = environment.rank == 0 && !meeting.served;
+    options.numWorkers = static_cast<std::size_t>(environment.world);
+    options.waitWorkers = false;
+    options.timeout = timeout;
+    return c10::make_intrusive<c10d::TCPStore>(meeting.host, options);
+}
+
+/// What the groups of one world share, so that sub-groups can be made from it.
+struct WorldState : GroupState {
+    Environment environment;
+    WorldOptions options;
+    std::shared_ptr<StoreHandle> store;
+};
+
+std::shared_ptr<Backend> connect(const WorldState& world, const std::string& scope, int rank, int size)
+{
+    StoreHandle store(c10::make_intrusive<c10d::PrefixStore>(scope, world.store->store));
+    const Connection connection{.rank = rank,
+                                .size = size,
+                                .scope = scope,
+                                .timeout = world.options.timeout,
+                                .local_rank = world.environment.local_rank,
+                                .same_host = world.environment.local_world == world.environment.world};
+    return world.options.backend == BackendKind::Gloo ? connect_gloo(store, connection)
+                                                      : connect_nccl(store, connection);
+}
+
+std::shared_ptr<GroupState> make_subgroup(const std::shared_ptr<WorldState>& world, const std::string& name, int id,
+                                          const std::vector<int>& members)
+{
+    auto state = std::make_shared<GroupState>();
+    state->name = name;
+    state->members = members;
+    state->health = world->health;
+    const int own = world->members[world->rank];
+    state->rank = static_cast<int>(std::find(members.begin(), members.end(), own) - members.begin());
+    GRADWIND_ASSERT(state->rank < static_cast<int>(members.size()));
+    if (members.size() > 1)
+        state->backend = connect(*world, fmt::format("{}/{}", name, id), state->rank, static_cast<int>(members.size()));
+    return state;
+}
+
+template <class Connect>
+auto or_comm_error(const std::string& doing, Connect connect)
+{
+    try {
+        return connect();
+    } catch (const Error&) {
+        throw;
+    } catch (const c10::Error& error) {
+        throw CommError("[comm] " + doing + " failed: " + error.what_without_backtrace());
+    } catch (const std::exception& error) {
+        throw CommError("[comm] " + doing + " failed: " + error.what());
+    }
+}
+
+} // namespace
+} // namespace detail
+
+Group connect_world(const Environment& environment, const WorldOptions& options)
+{
+    if (environment.world == 1)
+        return Group::self("world");
+    const std::string doing =
+        fmt::format("rank {} meeting the other {} processes at {}", environment.rank, environment.world - 1,
+                    environment.rendezvous.file.empty()
+                        ? fmt::format("{}:{}", environment.rendezvous.host, environment.rendezvous.port)
+                        : environment.rendezvous.file.string());
+    return detail::or_comm_error(doing, [&] {
+        auto state = std::make_shared<detail::WorldState>();
+        state->name = "world";
+        state->environment = environment;
+        state->options = options;
+        state->rank = environment.rank;
+        for (int rank = 0; rank < environment.world; ++rank)
+            state->members.push_back(rank);
+        state->store = std::make_shared<detail::StoreHandle>(detail::open_store(environment, options.timeout));
+        state->health = std::make_shared<detail::Health>(std::make_shared<detail::StoreBoard>(state->store));
+        state->backend = detail::connect(*state, "world", environment.rank, environment.world);
+        return Group(state);
+    });
+}
+
+Groups make_groups(const Layout& layout, const Group& world)
+{
+    GRADWIND_CHECK(
+        layout.world() == world.size(), ConfigError,
+        "[layout] the configuration asks for {} nodes x {} processes = {}, but {} were started: start {}, or "
+        "change system.hardware",
+        layout.options().nodes, layout.options().gpus_per_node, layout.world(), world.size(), layout.world());
+    if (world.size() == 1)
+        return {layout,
+                world,
+                Group::self("model"),
+                Group::self("reader"),
+                Group::self("ensemble"),
+                Group::self("subgroup")};
+    const auto state = std::dynamic_pointer_cast<detail::WorldState>(world.state());
+    GRADWIND_ASSERT(state != nullptr);
+    const Place place = layout.place(world.rank());
+    return detail::or_comm_error("making the groups of the layout", [&]() -> Groups {
+        const int readers_per_model = layout.model_size() / layout.reader_size();
+        const auto group = [&](const char* name, int id, const std::vector<int>& members) {
+            return Group(detail::make_subgroup(state, name, id, members));
+        };
+        return {layout,
+                world,
+                group("model", place.model_id, layout.model_ranks(place.model_id)),
+                group("reader", place.model_id * readers_per_model + place.reader_id,
+                      layout.reader_ranks(place.model_id, place.reader_id)),
+                group("ensemble", place.ensemble_id, layout.ensemble_ranks(place.ensemble_id)),
+                group("subgroup", place.subgroup_id, layout.subgroup_ranks(place.subgroup_id))};
+    });
+}
+
+void run_supervised(const Group& world, const std::function<void()>& work)
+{
+    try {
+        work();
+    } catch (const CommError&) {
+        throw; // the group's own error: whoever caused it has posted it
+    } catch (const std::exception& error) {
+        world.fail(error.what());
+        throw;
+    }
+}
+
+} // namespace gradwind::parallel

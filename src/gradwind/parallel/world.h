@@ -1,0 +1,48 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Makes the groups of a job: the world from how this process was launched, the others from the layout.
+#pragma once
+#include "gradwind/parallel/group.h"
+#include "gradwind/parallel/launch.h"
+#include "gradwind/parallel/layout.h"
+
+#include <chrono>
+#include <functional>
+
+namespace gradwind::parallel
+{
+
+/// Gloo sends CPU tensors, Nccl tensors of GPU number local_rank.
+enum class BackendKind { Gloo, Nccl };
+
+struct WorldOptions {
+    BackendKind backend = BackendKind::Gloo;
+    /// After this long without an answer a collective fails (training.strategy.timeout_s).
+    std::chrono::milliseconds timeout = std::chrono::minutes(10);
+};
+
+/// The group of all processes; Group::self("world") if there is only one.
+/// @collective all processes of the job
+/// @throws CommError if the others do not appear in time; ConfigError if this build lacks the backend
+[[nodiscard]] Group connect_world(const Environment& environment, const WorldOptions& options = {});
+
+/// The groups that one process belongs to.
+struct Groups {
+    Layout layout;
+    Group world;
+    Group model;    ///< M consecutive ranks that hold one model
+    Group reader;   ///< R ranks of the model group that read one sample between them
+    Group ensemble; ///< E consecutive ranks that hold one ensemble
+    Group subgroup; ///< the ranks of the ensemble with the same model rank
+};
+
+/// @collective all ranks of world
+/// @throws ConfigError if the layout is for another number of processes
+[[nodiscard]] Groups make_groups(const Layout& layout, const Group& world);
+
+/// Runs the work of this process; if it throws, the other ranks learn why before the exception travels on.
+///
+/// They see it as soon as they miss us in a collective: at once if this process then ends, else after the timeout.
+void run_supervised(const Group& world, const std::function<void()>& work);
+
+} // namespace gradwind::parallel
