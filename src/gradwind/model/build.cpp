@@ -1,0 +1,143 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// build_model: from the `model` section to the network.
+#include "gradwind/core/error.h"
+#include "gradwind/core/text.h"
+#include "gradwind/model/encoder_processor_decoder.h"
+#include "gradwind/model/options.h"
+
+namespace gradwind::model
+{
+
+namespace
+{
+
+std::shared_ptr<EdgeProvider> build_edges(const graph::Graph& graph, const std::string& source,
+                                          const std::string& target, const PartConfig& part,
+                                          const std::string& trainables)
+{
+    const auto* edges = graph.edge_set(source, target);
+    GRADWIND_CHECK(edges != nullptr && !edges->src.empty(), ConfigError,
+                   "[model] {} needs edges {} -> {}, which the graph does not have; add an edge builder for them",
+                   part.section.where(), source, target);
+    const auto count = [&](const std::string& name) { return int64_t(graph.node_set(name).lat_rad.size()); };
+    return std::make_shared<EdgeProvider>(*edges, count(source), count(target), edge_attributes(part),
+                                          edge_trainables(part, trainables));
+}
+
+std::vector<TargetFeature> target_features(const NamedMapper& decoder)
+{
+    static const std::vector<std::string> names = {"coordinates", "forcings", "prognostics", "trainable_parameters",
+                                                   "encoded_data"};
+    std::vector<TargetFeature> out;
+    for (const auto& name : decoder.target_node_features) {
+        const auto found = std::find(names.begin(), names.end(), name);
+        GRADWIND_CHECK(found != names.end(), ConfigError,
+                       "[model] the decoder `{}` lists the target node feature `{}`{}; known are {}", decoder.key, name,
+                       did_you_mean(name, names), fmt::join(names, ", "));
+        out.push_back(TargetFeature(found - names.begin()));
+    }
+    return out;
+}
+
+std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkParts& parts, int64_t n_columns)
+{
+    const auto& section = encoder.part.section;
+    if (section.target() != "GNNForwardMapper")
+        refuse_target(section, {"GNNForwardMapper"},
+                      {"GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"});
+    const auto options = gnn_options(encoder.part, parts.encoder_edges->width());
+    return std::make_shared<GnnForwardMapper>(options, n_columns + parts.node_attributes->width(parts.data_nodes),
+                                              parts.node_attributes->width(parts.hidden_nodes));
+}
+
+std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkParts& parts, int64_t n_columns)
+{
+    const auto& section = decoder.part.section;
+    if (section.target() != "GNNBackwardMapper")
+        refuse_target(section, {"GNNBackwardMapper"},
+                      {"GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"});
+    // This decoder does not embed its destination: only what the encoder returned has the network's width.
+    GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
+                   "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
+    const auto weights = section.get<bool>("initialise_data_extractor_zero", false)
+                             ? GnnBackwardMapper::OutputWeights::Zero
+                             : GnnBackwardMapper::OutputWeights::Drawn;
+    return std::make_shared<GnnBackwardMapper>(gnn_options(decoder.part, parts.decoder_edges->width()), n_columns,
+                                               weights);
+}
+
+std::shared_ptr<Processor> build_processor(const PartConfig& part, const NetworkParts& parts)
+{
+    if (part.section.target() != "GNNProcessor")
+        refuse_target(part.section, {"GNNProcessor"},
+                      {"GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor"});
+    const auto options = gnn_options(part, parts.processor_edges->width());
+    const auto layers = integer_in(part.section, "num_layers", 16, 1, 100000);
+    GRADWIND_CHECK(layers % options.num_chunks == 0, ConfigError,
+                   "[model] {} is {}, which does not divide num_layers {}", part.section.at("num_chunks").where(),
+                   options.num_chunks, layers);
+    return std::make_shared<GnnProcessor>(options, layers);
+}
+
+int64_t residual_step(const Config& root, const ModelInputs& inputs)
+{
+    const auto section = find_for_dataset(root, "residual", inputs.dataset_name);
+    if (!section)
+        return -1;
+    if (section->target() != "SkipConnection")
+        refuse_target(*section, {"SkipConnection"},
+                      {"TruncatedConnection", "ScalarOrnsteinConnection", "SpectralOrnsteinConnection"});
+    return integer_in(*section, "step", -1, -inputs.n_step_input, inputs.n_step_input - 1);
+}
+
+void check_whole(const Config& root)
+{
+    if (root.has("model") && root.at("model").has("_target_") && root.at("model").target() != "AnemoiModelEncProcDec")
+        refuse_target(root.at("model"), {"AnemoiModelEncProcDec"},
+                      {"AnemoiEnsModelEncProcDec", "AnemoiModelEncProcDecHierarchical", "AnemoiModelAutoEncoder",
+                       "AnemoiModelInterpEncProcDec"});
+    // With one data set the sum of the latents and their mean are the same.
+    if (root.has("latent_aggregator") && root.at("latent_aggregator").target() != "SumAggregator" &&
+        root.at("latent_aggregator").target() != "MeanAggregator")
+        refuse_target(root.at("latent_aggregator"), {"SumAggregator", "MeanAggregator"}, {"ConcatAggregator"});
+}
+
+} // namespace
+
+std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs& inputs)
+{
+    check_whole(root);
+    const auto encoder = find_mapper(root, "encoders");
+    const auto decoder = find_mapper(root, "decoders");
+    const PartConfig processor = {root.at("processor"), root};
+    NetworkParts parts;
+    parts.data_nodes = inputs.dataset_name;
+    parts.hidden_nodes = root.get<std::string>("model.hidden_nodes_name", "hidden");
+    parts.encoder_key = encoder.key;
+    parts.decoder_key = decoder.key;
+    parts.n_step_input = inputs.n_step_input;
+    parts.n_step_output = inputs.n_step_output;
+    parts.latent_skip =
+        root.get<bool>("model.latent_skip", true) ? NetworkParts::LatentSkip::Add : NetworkParts::LatentSkip::None;
+    parts.residual_step = residual_step(root, inputs);
+    parts.target_features = target_features(decoder);
+    parts.node_attributes = std::make_shared<NodeAttributes>();
+    for (const auto& name : {parts.data_nodes, parts.hidden_nodes})
+        parts.node_attributes->add(inputs.graph.node_set(name), node_trainables(root, name));
+
+    const auto& data = parts.data_nodes;
+    const auto& hidden = parts.hidden_nodes;
+    parts.encoder_edges = build_edges(inputs.graph, data, hidden, encoder.part, data + "2" + hidden);
+    parts.encoder = build_encoder(encoder, parts, inputs.n_step_input * inputs.variables.n_input());
+    parts.processor_edges = build_edges(inputs.graph, hidden, hidden, processor, hidden + "2" + hidden);
+    parts.processor = build_processor(processor, parts);
+    parts.decoder_edges = build_edges(inputs.graph, hidden, data, decoder.part, hidden + "2" + data);
+    parts.decoder = build_decoder(decoder, parts, inputs.n_step_output * inputs.variables.n_output());
+    if (const auto boundings = find_for_dataset(root, "bounding", inputs.dataset_name))
+        for (const auto& section : boundings->items())
+            parts.boundings.push_back(build_bounding(section, inputs.variables, inputs.statistics));
+    return std::make_shared<EncoderProcessorDecoder>(std::move(parts), inputs.variables);
+}
+
+} // namespace gradwind::model

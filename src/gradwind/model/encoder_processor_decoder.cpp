@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/model/encoder_processor_decoder.h"
+
+#include "gradwind/core/error.h"
+
+#include <ATen/ATen.h>
+
+namespace gradwind::model
+{
+
+namespace
+{
+
+/// [B, T, E, N, V] to [B E N, T V]: time slowest among the columns.
+at::Tensor as_rows(const at::Tensor& x)
+{
+    return x.permute({0, 2, 3, 1, 4}).reshape({x.size(0) * x.size(2) * x.size(3), x.size(1) * x.size(4)});
+}
+
+} // namespace
+
+EncoderProcessorDecoder::EncoderProcessorDecoder(NetworkParts parts, const VariableTable& variables)
+    : parts_(std::move(parts)), n_input_(variables.n_input()), n_output_(variables.n_output())
+{
+    const auto child = [this](const std::string& name, const std::string& key, const auto& module) {
+        register_module(name, std::make_shared<Group>())->register_module(key, module);
+    };
+    register_module("node_attributes", parts_.node_attributes);
+    child("encoder_graph_provider", parts_.data_nodes, parts_.encoder_edges);
+    child("encoder", parts_.encoder_key, parts_.encoder);
+    register_module("processor_graph_provider", parts_.processor_edges);
+    register_module("processor", parts_.processor);
+    child("decoder_graph_provider", parts_.data_nodes, parts_.decoder_edges);
+    child("decoder", parts_.decoder_key, parts_.decoder);
+    const auto boundings = std::make_shared<Group>();
+    for (size_t i = 0; i < parts_.boundings.size(); ++i)
+        boundings->register_module(std::to_string(i), parts_.boundings[i]);
+    child("boundings", parts_.data_nodes, boundings);
+    n_nodes_ = parts_.node_attributes->coordinates(parts_.data_nodes).size(0);
+    input_prognostic_ = at::tensor(variables.model_input_prognostic(), at::kLong);
+    output_prognostic_ = at::tensor(variables.model_output_prognostic(), at::kLong);
+    input_forcing_ = at::tensor(variables.model_input_forcing(), at::kLong);
+}
+
+void EncoderProcessorDecoder::check_input(const at::Tensor& x) const
+{
+    GRADWIND_CHECK(x.dim() == 5 && x.size(1) == parts_.n_step_input && x.size(3) == n_nodes_ && x.size(4) == n_input_,
+                   ShapeError,
+                   "[model] expected input of [batch, {}, ensemble, {}, {}] (steps, nodes, variables), got [{}]",
+                   parts_.n_step_input, n_nodes_, n_input_, fmt::join(x.sizes().vec(), ", "));
+}
+
+void EncoderProcessorDecoder::observe(const char* name, const at::Tensor& value) const
+{
+    if (observer)
+        observer(name, value);
+}
+
+at::Tensor EncoderProcessorDecoder::forward(const at::Tensor& x)
+{
+    check_input(x);
+    const auto copies = x.size(0) * x.size(2);
+    const auto data = at::cat({as_rows(x), parts_.node_attributes->forward(parts_.data_nodes, copies)}, 1);
+    const auto hidden = parts_.node_attributes->forward(parts_.hidden_nodes, copies);
+    observe("encoder.in_src", data);
+    observe("encoder.in_dst", hidden);
+    const auto encoded = parts_.encoder->forward(
+        data, hidden, parts_.encoder_edges->forward(copies, parts_.encoder->num_chunks(), data));
+    observe("encoder.out_src", encoded.src);
+    observe("encoder.out_dst", encoded.dst);
+    auto latent = parts_.processor->forward(encoded.dst, parts_.processor_edges->forward(copies, 1, data));
+    observe("processor.out", latent);
+    if (parts_.latent_skip == NetworkParts::LatentSkip::Add)
+        latent = latent + encoded.dst;
+    observe("decoder.in_src", latent);
+    const auto destination = decoder_destination(x, encoded.src, copies);
+    observe("decoder.in_dst", destination);
+    const auto columns =
+        parts_.decoder
+            ->forward(latent, destination, parts_.decoder_edges->forward(copies, parts_.decoder->num_chunks(), data))
+            .dst;
+    observe("decoder.out", columns);
+    auto out = with_residual(columns, x);
+    for (const auto& bounding : parts_.boundings)
+        out = bounding->forward(out);
+    return out;
+}
+
+at::Tensor EncoderProcessorDecoder::decoder_destination(const at::Tensor& x, const at::Tensor& encoded,
+                                                        int64_t copies) const
+{
+    std::vector<at::Tensor> blocks;
+    for (const auto feature : parts_.target_features)
+        switch (feature) {
+        case TargetFeature::Coordinates:
+            blocks.push_back(parts_.node_attributes->coordinates(parts_.data_nodes).repeat({copies, 1}));
+            break;
+        case TargetFeature::Forcings:
+            blocks.push_back(as_rows(x.index_select(-1, input_forcing_.to(x.device()))));
+            break;
+        case TargetFeature::Prognostics:
+            blocks.push_back(as_rows(x.index_select(-1, input_prognostic_.to(x.device()))));
+            break;
+        case TargetFeature::TrainableParameters:
+            if (const auto trainable = parts_.node_attributes->trainable(parts_.data_nodes); trainable.defined())
+                blocks.push_back(trainable.repeat({copies, 1}));
+            break;
+        case TargetFeature::EncodedData:
+            blocks.push_back(encoded);
+            break;
+        }
+    return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 1);
+}
+
+at::Tensor EncoderProcessorDecoder::with_residual(const at::Tensor& columns, const at::Tensor& x) const
+{
+    const auto out = columns.reshape({x.size(0), x.size(2), n_nodes_, parts_.n_step_output, n_output_})
+                         .permute({0, 3, 1, 2, 4})
+                         .to(x.scalar_type());
+    const auto start =
+        x.select(1, parts_.residual_step).unsqueeze(1).index_select(-1, input_prognostic_.to(x.device()));
+    return out.index_add(-1, output_prognostic_.to(x.device()), start.expand({-1, parts_.n_step_output, -1, -1, -1}));
+}
+
+void EncoderProcessorDecoder::draw(UniformStream& stream)
+{
+    parts_.node_attributes->reset();
+    for (const auto& edges : {parts_.encoder_edges, parts_.processor_edges, parts_.decoder_edges})
+        edges->reset();
+    parts_.encoder->draw(stream);
+    parts_.processor->draw(stream);
+    parts_.decoder->draw(stream);
+}
+
+} // namespace gradwind::model

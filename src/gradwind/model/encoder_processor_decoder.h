@@ -1,0 +1,52 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// The encoder-processor-decoder network (spec §2).
+#pragma once
+#include "gradwind/model/bounding.h"
+#include "gradwind/model/components.h"
+#include "gradwind/model/model.h"
+
+namespace gradwind::model
+{
+
+/// Blocks that the decoder's destination features can be put together from.
+enum class TargetFeature { Coordinates, Forcings, Prognostics, TrainableParameters, EncodedData };
+
+/// The parts of a network and how they are joined; made by build_model.
+struct NetworkParts {
+    std::string data_nodes;
+    std::string hidden_nodes;
+    std::string encoder_key, decoder_key; ///< names in parameter names
+    std::shared_ptr<NodeAttributes> node_attributes;
+    std::shared_ptr<EdgeProvider> encoder_edges, processor_edges, decoder_edges;
+    std::shared_ptr<Mapper> encoder, decoder;
+    std::shared_ptr<Processor> processor;
+    std::vector<std::shared_ptr<Bounding>> boundings;
+    std::vector<TargetFeature> target_features;
+    enum class LatentSkip { None, Add } latent_skip = LatentSkip::Add;
+    int64_t residual_step = -1; ///< input step that predictions are added to; counts from the end if negative
+    int64_t n_step_input = 1;
+    int64_t n_step_output = 1;
+};
+
+class EncoderProcessorDecoder : public ForecastModel
+{
+public:
+    EncoderProcessorDecoder(NetworkParts parts, const VariableTable& variables);
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x) override;
+    void draw(UniformStream& stream) override;
+
+private:
+    void check_input(const at::Tensor& x) const;
+    [[nodiscard]] at::Tensor decoder_destination(const at::Tensor& x, const at::Tensor& encoded, int64_t copies) const;
+    [[nodiscard]] at::Tensor with_residual(const at::Tensor& columns, const at::Tensor& x) const;
+    void observe(const char* name, const at::Tensor& value) const;
+
+    NetworkParts parts_;
+    int64_t n_nodes_ = 0;
+    int64_t n_input_ = 0;
+    int64_t n_output_ = 0;
+    at::Tensor input_prognostic_, output_prognostic_, input_forcing_; ///< column numbers
+};
+
+} // namespace gradwind::model

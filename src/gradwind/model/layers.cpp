@@ -1,0 +1,188 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/model/layers.h"
+
+#include "gradwind/core/error.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace gradwind::model
+{
+
+namespace
+{
+
+constexpr double kNormEpsilon = 1e-5;
+
+ops::Activation gate_function(MlpKind kind)
+{
+    switch (kind) {
+    case MlpKind::Glu:
+        return ops::Activation::Sigmoid;
+    case MlpKind::SwiGlu:
+        return ops::Activation::Silu;
+    case MlpKind::GeGlu:
+        return ops::Activation::Gelu;
+    case MlpKind::ReGlu:
+        return ops::Activation::Relu;
+    case MlpKind::Mlp:
+        break;
+    }
+    throw InternalError("[mlp] this kind has no gate");
+}
+
+at::Tensor split_product(const Linear& linear, const std::vector<SplitOperand>& operands)
+{
+    // The bias goes with the operand of the fewest rows, which need not be the first.
+    size_t with_bias = 0;
+    for (size_t i = 1; i < operands.size(); ++i)
+        if (operands[i].rows.size(0) < operands[with_bias].rows.size(0))
+            with_bias = i;
+    at::Tensor sum;
+    for (size_t i = 0; i < operands.size(); ++i) {
+        const auto& operand = operands[i];
+        auto term = linear.part(operand.rows, operand.column);
+        if (i == with_bias)
+            term = term + linear.bias.to(term.scalar_type());
+        if (operand.spread)
+            term = operand.spread(term);
+        sum = sum.defined() ? sum + term : term;
+    }
+    return sum;
+}
+
+} // namespace
+
+Linear::Linear(int64_t in, int64_t out)
+{
+    weight = register_parameter("weight", at::zeros({out, in}));
+    bias = register_parameter("bias", at::zeros({out}));
+}
+
+at::Tensor Linear::forward(const at::Tensor& x) const
+{
+    return at::linear(x, weight, bias);
+}
+
+at::Tensor Linear::part(const at::Tensor& x, int64_t begin) const
+{
+    return at::linear(x, weight.narrow(1, begin, x.size(1)));
+}
+
+void Linear::draw(UniformStream& stream)
+{
+    // The two bounds are equal on paper; the original computes them by these two formulas.
+    const auto fan_in = double(weight.size(1));
+    const auto weight_bound = std::sqrt(3.0) * (std::sqrt(2.0 / (1.0 + 5.0)) / std::sqrt(fan_in));
+    const auto bias_bound = 1.0 / std::sqrt(fan_in);
+    stream.fill(weight, -weight_bound, weight_bound);
+    stream.fill(bias, -bias_bound, bias_bound);
+}
+
+void Linear::set_zero()
+{
+    const at::NoGradGuard no_gradients;
+    weight.zero_();
+    bias.zero_();
+}
+
+LayerNorm::LayerNorm(int64_t channels, LayerKernels::NormResult result) : result_(result)
+{
+    weight = register_parameter("weight", at::ones({channels}));
+    bias = register_parameter("bias", at::zeros({channels}));
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& x) const
+{
+    const auto y = at::layer_norm(x, weight.sizes(), weight, bias, kNormEpsilon);
+    return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
+}
+
+void LayerNorm::reset()
+{
+    const at::NoGradGuard no_gradients;
+    weight.fill_(1);
+    bias.zero_();
+}
+
+HiddenLayer::HiddenLayer(int64_t in, int64_t out, MlpKind kind, ops::Activation activation)
+    : kind_(kind), activation_(kind == MlpKind::Mlp ? activation : gate_function(kind))
+{
+    if (kind == MlpKind::Mlp) {
+        linears_ = {std::make_shared<Linear>(in, out)};
+        return;
+    }
+    linears_ = {register_module("gate_proj", std::make_shared<Linear>(in, out)),
+                register_module("value_proj", std::make_shared<Linear>(in, out))};
+}
+
+at::Tensor HiddenLayer::combine(const at::Tensor& first, const at::Tensor& second) const
+{
+    const auto activated = ops::activate(first, activation_);
+    return second.defined() ? activated * second : activated;
+}
+
+at::Tensor HiddenLayer::forward(const at::Tensor& x) const
+{
+    return combine(linears_[0]->forward(x), linears_.size() > 1 ? linears_[1]->forward(x) : at::Tensor());
+}
+
+at::Tensor HiddenLayer::forward_split(const std::vector<SplitOperand>& operands) const
+{
+    return combine(split_product(*linears_[0], operands),
+                   linears_.size() > 1 ? split_product(*linears_[1], operands) : at::Tensor());
+}
+
+Mlp::Mlp(const MlpOptions& options) : options_(options)
+{
+    const auto layers = register_module("mlp", std::make_shared<Group>());
+    int64_t slot = 0;
+    for (int64_t i = 0; i <= options.extra_layers; ++i) {
+        auto layer = std::make_shared<HiddenLayer>(i == 0 ? options.in : options.hidden, options.hidden, options.kind,
+                                                   options.kernels.activation);
+        // A plain layer takes two places of the original's sequence (Linear, activation), a gated one takes one.
+        if (options.kind == MlpKind::Mlp) {
+            layers->register_module(std::to_string(slot), layer->linears().front());
+            slot += 2;
+        } else {
+            layers->register_module(std::to_string(slot), layer);
+            slot += 1;
+        }
+        hidden_.push_back(std::move(layer));
+    }
+    output_ = layers->register_module(std::to_string(slot), std::make_shared<Linear>(options.hidden, options.out));
+    if (options.norm == MlpOptions::Norm::Last)
+        norm_ = register_module("layer_norm", std::make_shared<LayerNorm>(options.out, options.kernels.norm_result));
+}
+
+at::Tensor Mlp::after_first(at::Tensor x) const
+{
+    for (size_t i = 1; i < hidden_.size(); ++i)
+        x = hidden_[i]->forward(x);
+    x = output_->forward(x);
+    return norm_ ? norm_->forward(x) : x;
+}
+
+at::Tensor Mlp::forward(const at::Tensor& x) const
+{
+    return after_first(hidden_.front()->forward(x));
+}
+
+at::Tensor Mlp::forward_split(const std::vector<SplitOperand>& operands) const
+{
+    return after_first(hidden_.front()->forward_split(operands));
+}
+
+void Mlp::draw(UniformStream& stream)
+{
+    for (const auto& layer : hidden_)
+        for (const auto& linear : layer->linears())
+            linear->draw(stream);
+    output_->draw(stream);
+    if (norm_)
+        norm_->reset();
+}
+
+} // namespace gradwind::model

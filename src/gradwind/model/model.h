@@ -1,0 +1,60 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Forecast models as the trainer sees them.
+#pragma once
+#include "gradwind/core/config.h"
+#include "gradwind/core/variables.h"
+#include "gradwind/graph/graph.h"
+#include "gradwind/model/uniform_stream.h"
+
+#include <torch/nn/module.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+namespace gradwind::model
+{
+
+/// What a model is built for. The references must stay valid during build_model only.
+struct ModelInputs {
+    const graph::Graph& graph;
+    const VariableTable& variables;
+    const Statistics* statistics = nullptr; ///< needed by boundings that are given in physical units
+    int64_t n_step_input = 1;
+    int64_t n_step_output = 1;
+    std::string dataset_name = "data";
+};
+
+/// A network with its residual connection and boundings. Parameters and buffers have the names of spec §2.6.
+///
+/// Parameters are ordinary leaves that may be pointed at other storage (`set_data`); no handle to old storage is kept.
+/// A model must outlive every backward pass through what it computed.
+class ForecastModel : public torch::nn::Module
+{
+public:
+    /// @param x [batch, n_step_input, ensemble, n_nodes, n_input], normalised
+    /// @return [batch, n_step_output, ensemble, n_nodes, n_output], normalised, after residual and bounding
+    /// @throws ShapeError for another shape
+    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x) = 0;
+    /// Sets every parameter to its initial value, drawing in the original's order.
+    virtual void draw(UniformStream& stream) = 0;
+
+    /// Called with intermediate results by the names of the golden files: "encoder.in_src", "processor.out", ...
+    std::function<void(const std::string& name, const at::Tensor& value)> observer;
+};
+
+/// Builds the model that a `model` section describes (keys as in the newest release, the previous spelling too).
+/// Weights are zero and normalisations one until initialise_weights or load_state.
+/// @throws ConfigError naming the key, its origin and what would work
+[[nodiscard]] std::shared_ptr<ForecastModel> build_model(const Config& model_section, const ModelInputs& inputs);
+
+/// Initial weights, bit-equal to the original's for a trainer seed (spec §2.7).
+void initialise_weights(ForecastModel& model, uint32_t trainer_seed);
+
+/// Copies tensors into the parameters and buffers of the same names, converting type and device.
+/// @throws CheckpointError listing every missing and unexpected name and every shape that differs; nothing is copied
+void load_state(torch::nn::Module& model, const std::map<std::string, at::Tensor>& state);
+
+} // namespace gradwind::model

@@ -1,0 +1,173 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/model/options.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/core/text.h"
+
+namespace gradwind::model
+{
+
+namespace
+{
+
+/// The first of several places that has a value.
+std::optional<Config> first_of(std::initializer_list<std::pair<const Config*, std::string>> places)
+{
+    for (const auto& [section, key] : places)
+        if (section->has(key))
+            return section->at(key);
+    return std::nullopt;
+}
+
+std::string last_component(const std::string& name)
+{
+    const auto dot = name.rfind('.');
+    return dot == std::string::npos ? name : name.substr(dot + 1);
+}
+
+void require_target(const Config& kernel, const std::vector<std::string>& allowed)
+{
+    if (std::find(allowed.begin(), allowed.end(), kernel.target()) == allowed.end())
+        refuse_target(kernel, allowed, {});
+}
+
+MlpKind mlp_kind(const Config& section)
+{
+    static const std::vector<std::string> names = {"mlp", "glu", "swiglu", "geglu", "reglu"};
+    const auto name = section.get<std::string>("mlp_implementation", "mlp");
+    const auto found = std::find(names.begin(), names.end(), name);
+    GRADWIND_CHECK(found != names.end(), ConfigError, "[model] {}: unknown kind of MLP `{}`{}; known are {}",
+                   section.at("mlp_implementation").where(), name, did_you_mean(name, names), fmt::join(names, ", "));
+    return MlpKind(found - names.begin());
+}
+
+} // namespace
+
+void refuse_target(const Config& section, const std::vector<std::string>& available,
+                   const std::vector<std::string>& planned)
+{
+    const auto target = section.target();
+    const auto where = section.at("_target_").where();
+    GRADWIND_CHECK(std::find(planned.begin(), planned.end(), target) == planned.end(), ConfigError,
+                   "[model] {}: {} is not available yet; available are {}", where, target, fmt::join(available, ", "));
+    throw ConfigError(fmt::format("[model] {}: unknown `{}`{}; available are {}", where, target,
+                                  did_you_mean(target, available), fmt::join(available, ", ")));
+}
+
+int64_t integer_in(const Config& section, const std::string& key, int64_t fallback, int64_t low, int64_t high)
+{
+    const auto value = section.get<int64_t>(key, fallback);
+    GRADWIND_CHECK(value >= low && value <= high, ConfigError, "[model] {} is {}; it must be in [{}, {}]",
+                   section.has(key) ? section.at(key).where() : "the default of `" + key + "`", value, low, high);
+    return value;
+}
+
+NamedMapper find_mapper(const Config& root, const std::string& plural)
+{
+    const auto singular = plural.substr(0, plural.size() - 1);
+    if (!root.has(plural)) {
+        GRADWIND_CHECK(root.has(singular), ConfigError, "[model] {} has neither `{}` nor `{}`", root.where(), plural,
+                       singular);
+        return {"0", {root.at(singular), root}, {"encoded_data"}};
+    }
+    const auto all = root.at(plural);
+    const auto keys = all.keys();
+    GRADWIND_CHECK(keys.size() == 1, ConfigError,
+                   "[model] {} has {} entries; one is available so far (several data sets are not available yet)",
+                   all.where(), keys.size());
+    const auto entry = all.items().front();
+    return {keys.front(),
+            {entry.at("mapper"), root},
+            entry.get<std::vector<std::string>>("target_node_features", {"encoded_data"})};
+}
+
+std::optional<Config> find_for_dataset(const Config& root, const std::string& key, const std::string& dataset)
+{
+    if (!root.has(key))
+        return std::nullopt;
+    const auto section = root.at(key);
+    if (!section.is_map() || !section.has("datasets"))
+        return section;
+    GRADWIND_CHECK(section.at("datasets").has(dataset), ConfigError, "[model] {} has no entry for the data set `{}`",
+                   section.at("datasets").where(), dataset);
+    return section.at("datasets." + dataset);
+}
+
+int64_t hidden_channels(const Config& root)
+{
+    const auto key = root.has("num_channels") ? "num_channels" : "hidden_dim";
+    GRADWIND_CHECK(root.has(key), ConfigError, "[model] {} needs `num_channels`, the width of the network",
+                   root.where());
+    return integer_in(root, key, 0, 1, 1 << 20);
+}
+
+std::vector<std::string> edge_attributes(const PartConfig& part)
+{
+    const auto listed = first_of({{&part.section, "sub_graph_edge_attributes"}, {&part.root, "attributes.edges"}});
+    return listed ? listed->as<std::vector<std::string>>() : std::vector<std::string>{"edge_length", "edge_dirs"};
+}
+
+int64_t node_trainables(const Config& root, const std::string& nodes)
+{
+    for (const auto* key : {"node_trainable_parameters", "trainable_parameters"})
+        if (root.has(key))
+            return integer_in(root.at(key), nodes, 0, 0, 1 << 16);
+    return 0;
+}
+
+int64_t edge_trainables(const PartConfig& part, const std::string& sets)
+{
+    if (part.section.has("trainable_size"))
+        return integer_in(part.section, "trainable_size", 0, 0, 1 << 16);
+    for (const auto* key : {"edge_trainable_parameters", "trainable_parameters"})
+        if (part.root.has(key))
+            return integer_in(part.root.at(key), sets, 0, 0, 1 << 16);
+    return 0;
+}
+
+LayerKernels layer_kernels(const PartConfig& part)
+{
+    LayerKernels kernels;
+    const auto kernel = [&](const std::string& name) {
+        return first_of({{&part.section, "layer_kernels." + name}, {&part.root, "layer_kernels." + name}});
+    };
+    if (const auto linear = kernel("Linear"))
+        require_target(*linear, {"Linear"});
+    if (const auto norm = kernel("LayerNorm")) {
+        require_target(*norm, {"LayerNorm", "AutocastLayerNorm"});
+        if (norm->target() == "LayerNorm")
+            kernels.norm_result = LayerKernels::NormResult::Promoted;
+    }
+    if (const auto activation = kernel("Activation")) {
+        const auto found = ops::activation_of(last_component(activation->target()));
+        if (!found)
+            refuse_target(*activation, ops::activation_names(), {});
+        kernels.activation = *found;
+    }
+    return kernels;
+}
+
+GnnOptions gnn_options(const PartConfig& part, int64_t edge_width)
+{
+    const auto& section = part.section;
+    const auto channels = integer_in(section, "num_channels", hidden_channels(part.root), 1, 1 << 20);
+    GRADWIND_CHECK(channels == hidden_channels(part.root), ConfigError,
+                   "[model] {} is {}, but the network has {} channels; the parts must agree",
+                   section.at("num_channels").where(), channels, hidden_channels(part.root));
+    const auto ratio = section.get<double>("mlp_hidden_ratio", 1.0);
+    GRADWIND_CHECK(ratio > 0 && int64_t(double(channels) * ratio + 0.5) >= 1, ConfigError,
+                   "[model] {} is {}; the hidden width {} x ratio must be at least 1",
+                   section.at("mlp_hidden_ratio").where(), ratio, channels);
+    return {.channels = channels,
+            .edge_width = edge_width,
+            .extra_layers = integer_in(section, "mlp_extra_layers", 0, 0, 1000),
+            .hidden_ratio = ratio,
+            .mlp_kind = mlp_kind(section),
+            .kernels = layer_kernels(part),
+            .num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20),
+            .intermediates = section.get<bool>("gradient_checkpointing", true) ? ops::Intermediates::Recompute
+                                                                               : ops::Intermediates::Keep};
+}
+
+} // namespace gradwind::model
