@@ -91,6 +91,8 @@ struct ConfigNode {
     std::vector<std::shared_ptr<const ConfigNode>> children;
     Origin origin;
     std::string path;
+    std::string reference;          ///< the `${...}` the value was taken from, as written; empty for most
+    std::vector<std::string> notes; ///< of the root: older spellings that the loader translated
 };
 
 } // namespace gradwind
