@@ -1,0 +1,100 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Sums the gradients of all ranks while backward is still running.
+#pragma once
+#include "gradwind/parallel/arena.h"
+#include "gradwind/parallel/group.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gradwind::parallel
+{
+
+struct EngineOptions {
+    double bucket_cap_mb = 25;  ///< MiB that one all-reduce carries at most; tensors are split to fit
+    double first_bucket_mb = 1; ///< of the bucket that is ready first: the network starts early
+    /// Names of all parameters in the order of the arena, from order() of an earlier run: nothing is laid out anew
+    /// then. Empty: the order in which rank 0's gradients become ready in the first reduced backward.
+    std::vector<std::string> order = {};
+};
+
+/// Whether a backward pass is the last of its optimiser step.
+enum class Sync { Reduce, Accumulate };
+
+/// What happened to the buckets in one step. Times in seconds since begin_backward(Sync::Reduce).
+struct BucketReport {
+    struct Bucket {
+        int64_t bytes = 0;
+        double ready = 0;    ///< its last gradient was complete
+        double launched = 0; ///< its all-reduce was started, which waits for the buckets before it
+        double waited = 0;   ///< how long finish() waited for it
+    };
+    std::vector<Bucket> buckets;
+    double backward = 0; ///< when finish() was called
+    double exposed = 0;  ///< from there until all gradients were summed
+    size_t launched_in_backward = 0;
+};
+
+/// Owns where parameters and gradients lie, and exchanges gradients between ranks.
+///
+/// One step: begin_step(); for every micro-batch begin_backward() and backward; finish(); then the optimiser works on
+/// flat_parameters() and flat_gradients(). A rank without samples leaves out the micro-batches. The sum is not divided:
+/// the loss carries the one factor. Parameters may be unused, shared, or used in checkpointed segments.
+///
+/// The first reduced step records when gradients become ready and exchanges all of them in finish(); there the arena is
+/// laid out in that order, once. Every rank has to call the collective functions in the same order.
+class GradientEngine
+{
+public:
+    /// Re-points the parameters at the arena. Values stay those of this rank until broadcast_parameters().
+    /// @collective
+    /// @throws ConfigError on all ranks, naming the first difference, if they do not bring the same parameters or
+    /// options
+    GradientEngine(std::vector<NamedParameter> parameters, Group world, EngineOptions options = {});
+    ~GradientEngine();
+    GradientEngine(const GradientEngine&) = delete;
+    GradientEngine& operator=(const GradientEngine&) = delete;
+
+    /// Zeroes all gradients.
+    void begin_step();
+    /// Before each backward of the step; Sync::Reduce exactly once, for the last one.
+    void begin_backward(Sync sync);
+    /// After the last backward: on return every gradient is the sum over ranks. @collective @throws CommError
+    /// @throws InternalError if a gradient was replaced instead of added to
+    void finish();
+
+    /// The next backward uses parameters otherwise than the last (another rollout length with checkpointing, say):
+    /// record it. The arena stays. To be called on all ranks between two steps.
+    void expect_new_graph();
+
+    /// One dimension, zeros in the gaps between slices. Fetch them again when layout_version() has changed.
+    [[nodiscard]] at::Tensor flat_parameters() const;
+    [[nodiscard]] at::Tensor flat_gradients() const;
+    [[nodiscard]] const std::vector<Slice>& slices() const;
+    /// Grows when finish() lays the arena out anew; state in arena order is then moved with rearrange().
+    [[nodiscard]] int64_t layout_version() const;
+    /// Parameter names in arena order; part of what resumes a run bit for bit.
+    [[nodiscard]] std::vector<std::string> order() const;
+
+    /// First element after each bucket, in arena order; the last one is the arena's length.
+    [[nodiscard]] const std::vector<int64_t>& bucket_ends() const;
+    /// Other buckets from the next step on. Between two steps only. @collective
+    /// @throws ConfigError if the ends do not grow up to the arena's length, or differ between ranks
+    void replan(std::vector<int64_t> bucket_ends);
+
+    /// Rank 0's parameters on all ranks. @collective
+    void broadcast_parameters();
+
+    [[nodiscard]] BucketReport last_step() const;
+
+private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+/// Equal cuts of an arena: one small bucket, then buckets of bucket_cap_mb. @return first element after each
+[[nodiscard]] std::vector<int64_t> plan_buckets(int64_t numel, int64_t element_bytes, const EngineOptions& options);
+
+} // namespace gradwind::parallel

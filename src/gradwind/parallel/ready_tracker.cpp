@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/parallel/ready_tracker.h"
+
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <algorithm>
+
+namespace gradwind::parallel::detail
+{
+
+struct ReadyTracker::Shared {
+    explicit Shared(size_t count) : seen(count), last(count), expected(count, 0) {}
+
+    std::atomic<Mode> mode = Mode::Off;
+    std::vector<std::atomic<int>> seen;
+    std::vector<std::atomic<int64_t>> last; ///< value of the clock at the latest addition; only when recording
+    std::atomic<int64_t> clock = 0;
+    std::vector<int> expected;
+    std::function<void(size_t)> ready, late;
+
+    void on_addition(size_t index)
+    {
+        const Mode now = mode.load(std::memory_order_acquire);
+        if (now == Mode::Off)
+            return;
+        const int count = seen[index].fetch_add(1) + 1;
+        if (now == Mode::Record)
+            last[index] = clock.fetch_add(1) + 1;
+        else if (count == expected[index])
+            ready(index);
+        else if (count > expected[index] && expected[index] > 0)
+            late(index);
+    }
+};
+
+/// Runs after AccumulateGrad has added to .grad.
+struct ReadyTracker::Hook : torch::autograd::FunctionPostHook {
+    Hook(std::shared_ptr<Shared> shared, size_t index) : shared(std::move(shared)), index(index) {}
+    torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
+                                              const torch::autograd::variable_list&) override
+    {
+        shared->on_addition(index);
+        return outputs;
+    }
+    std::shared_ptr<Shared> shared;
+    size_t index;
+};
+
+/// Keeps the AccumulateGrad node alive, which a parameter only refers to weakly.
+struct ReadyTracker::Registration {
+    decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>())) node;
+    std::uintptr_t key;
+};
+
+ReadyTracker::ReadyTracker(const std::vector<NamedParameter>& parameters, std::function<void(size_t)> ready,
+                           std::function<void(size_t)> late)
+    : shared_(std::make_shared<Shared>(parameters.size()))
+{
+    shared_->ready = std::move(ready);
+    shared_->late = std::move(late);
+    for (size_t index = 0; index < parameters.size(); ++index) {
+        auto node = torch::autograd::impl::grad_accumulator(parameters[index].tensor);
+        const auto key = node->add_post_hook(std::make_unique<Hook>(shared_, index));
+        registrations_.push_back({std::move(node), key});
+    }
+}
+
+ReadyTracker::~ReadyTracker()
+{
+    shared_->mode = Mode::Off;
+    for (auto& [node, key] : registrations_)
+        node->del_post_hook(key);
+}
+
+void ReadyTracker::begin(Mode mode)
+{
+    for (auto& count : shared_->seen)
+        count.store(0, std::memory_order_relaxed);
+    shared_->mode.store(mode, std::memory_order_release);
+}
+
+void ReadyTracker::end()
+{
+    if (shared_->mode.exchange(Mode::Off) != Mode::Count)
+        return;
+    for (size_t index = 0; index < shared_->expected.size(); ++index)
+        if (shared_->expected[index] > 0)
+            shared_->expected[index] = std::max(shared_->expected[index], shared_->seen[index].load());
+}
+
+std::vector<int> ReadyTracker::seen() const
+{
+    return {shared_->seen.begin(), shared_->seen.end()};
+}
+
+std::vector<size_t> ReadyTracker::order_of_completion() const
+{
+    std::vector<size_t> order;
+    for (size_t index = 0; index < shared_->seen.size(); ++index)
+        if (shared_->seen[index] > 0)
+            order.push_back(index);
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return shared_->last[a] < shared_->last[b]; });
+    return order;
+}
+
+void ReadyTracker::expect(std::vector<int> counts)
+{
+    shared_->expected = std::move(counts);
+}
+
+} // namespace gradwind::parallel::detail

@@ -1,0 +1,51 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Knows when the gradient of every parameter is complete in a backward pass; private to parallel.
+#pragma once
+#include "gradwind/parallel/arena.h"
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+namespace gradwind::parallel::detail
+{
+
+/// Counts how often each parameter's gradient is added to in a backward pass, and tells when it will not be any more.
+///
+/// A parameter is added to once per (possibly nested) backward that reaches it: once normally, once per checkpointed
+/// segment that uses it, not at all where it is unused. The counts to expect come from a recorded backward.
+class ReadyTracker
+{
+public:
+    enum class Mode { Off, Record, Count };
+
+    /// @param ready called with a parameter's index when its expected count is reached; from autograd's threads
+    /// @param late called when a gradient comes after that
+    ReadyTracker(const std::vector<NamedParameter>& parameters, std::function<void(size_t)> ready,
+                 std::function<void(size_t)> late);
+    ~ReadyTracker();
+    ReadyTracker(const ReadyTracker&) = delete;
+    ReadyTracker& operator=(const ReadyTracker&) = delete;
+
+    /// Starts watching a backward pass.
+    void begin(Mode mode);
+    /// Ends it. After Count, an expectation that was exceeded is raised.
+    void end();
+
+    /// Additions seen per parameter since begin().
+    [[nodiscard]] std::vector<int> seen() const;
+    /// Indices of the parameters seen since begin(Mode::Record), by the time of their last addition.
+    [[nodiscard]] std::vector<size_t> order_of_completion() const;
+    /// A parameter with count 0 is never reported ready.
+    void expect(std::vector<int> counts);
+
+private:
+    struct Shared;
+    struct Hook;
+    struct Registration;
+    std::shared_ptr<Shared> shared_;
+    std::vector<Registration> registrations_;
+};
+
+} // namespace gradwind::parallel::detail
