@@ -12,6 +12,8 @@ find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(fmt REQUIRED)
+# PyTorch's wheels carry headers of another fmt, which come first where torch is included: header-only, the two do not meet.
+set(GRADWIND_FMT $<IF:$<BOOL:${GRADWIND_CUDA}>,fmt::fmt-header-only,fmt::fmt>)
 find_package(spdlog REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)

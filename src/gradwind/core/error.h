@@ -3,6 +3,7 @@
 // The errors of the project. A new type is added only if a caller would act differently on it.
 #pragma once
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <stdexcept>
 #include <string>
