@@ -1,0 +1,204 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/loss/composite_loss.h"
+#include "gradwind/loss/leaf_loss.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/core/text.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace gradwind::loss
+{
+
+namespace
+{
+
+using ScalerNames = std::vector<std::string>;
+
+std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited);
+
+/// Scalers of this loss: its own list, else those of the loss around it.
+ScalerNames scaler_names(const Config& config, const ScalerNames& inherited)
+{
+    return config.find("scalers") ? config.get<ScalerNames>("scalers", {}) : inherited;
+}
+
+std::vector<int64_t> positions(const std::vector<std::string>& wanted, const std::vector<std::string>& names,
+                               const Config& key, const char* space)
+{
+    std::vector<int64_t> out;
+    for (const auto& name : wanted) {
+        const auto found = std::find(names.begin(), names.end(), name);
+        GRADWIND_CHECK(found != names.end(), ConfigError, "[loss] {} lists {}, which is no variable of {}{}",
+                       key.where(), name, space, did_you_mean(name, names));
+        const auto position = found - names.begin();
+        GRADWIND_CHECK(std::find(out.begin(), out.end(), position) == out.end(), ConfigError,
+                       "[loss] {} lists {} twice", key.where(), name);
+        out.push_back(position);
+    }
+    return out;
+}
+
+/// Which columns of prediction and target the loss compares (spec §7.1).
+void select_variables(const Config& config, const VariableTable& variables, ErrorSpec& spec)
+{
+    const auto outputs = variables.output_names();
+    const auto predicted = config.get<std::vector<std::string>>("predicted_variables", outputs);
+    const auto targets = config.get<std::vector<std::string>>("target_variables", predicted);
+    GRADWIND_CHECK(
+        !predicted.empty() && predicted.size() == targets.size(), ConfigError,
+        "[loss] predicted_variables ({}) and target_variables ({}) must have the same length, at least 1 ({})",
+        predicted.size(), targets.size(), config.where());
+    const auto key = [&](const char* name) { return config.has(name) ? config.at(name) : config; };
+    spec.pred_columns = positions(predicted, outputs, key("predicted_variables"), "the model's output");
+    for (const auto& name : targets)
+        spec.target_columns.push_back(
+            positions({name}, variables.names(), key("target_variables"), "the data set").front());
+}
+
+struct LeafClass {
+    const char* target;
+    ErrorKind kind;
+    Root root;
+    std::vector<std::string> options;
+};
+
+const std::vector<LeafClass>& leaf_classes()
+{
+    static const std::vector<LeafClass> classes = {
+        {"MSELoss", ErrorKind::Squared, Root::None, {}},
+        {"WeightedMSELoss", ErrorKind::Squared, Root::None, {}},
+        {"RMSELoss", ErrorKind::Squared, Root::Square, {}},
+        {"MAELoss", ErrorKind::Absolute, Root::None, {}},
+        {"HuberLoss", ErrorKind::Huber, Root::None, {"delta"}},
+        {"LogCoshLoss", ErrorKind::LogCosh, Root::None, {}},
+        {"CRPS", ErrorKind::Crps, Root::None, {"alpha", "backend", "no_autocast"}},
+        {"AlmostFairKernelCRPS", ErrorKind::Crps, Root::None, {"alpha", "no_autocast"}},
+        {"KernelCRPS", ErrorKind::Crps, Root::None, {"fair", "no_autocast"}},
+    };
+    return classes;
+}
+
+void read_options(const Config& config, ErrorSpec& spec)
+{
+    spec.nans = config.get<bool>("ignore_nans", false) ? NanPolicy::Ignore : NanPolicy::Propagate;
+    spec.huber_delta = config.get<double>("delta", 1.0);
+    GRADWIND_CHECK(spec.huber_delta > 0, ConfigError, "[loss] delta of HuberLoss must be positive, got {} ({})",
+                   spec.huber_delta, config.where());
+    spec.crps_alpha = config.get<double>("alpha", config.get<bool>("fair", true) ? 1.0 : 0.0);
+    GRADWIND_CHECK(spec.crps_alpha >= 0 && spec.crps_alpha <= 1, ConfigError,
+                   "[loss] alpha of the CRPS must be in [0, 1], got {} ({})", spec.crps_alpha, config.where());
+    const auto backend = config.get<std::string>("backend", "stable");
+    GRADWIND_CHECK(backend == "stable" || backend == "naive", ConfigError,
+                   "[loss] backend of the CRPS must be `stable` or `naive`, got `{}` ({})", backend, config.where());
+}
+
+std::unique_ptr<Loss> build_leaf(const LeafClass& leaf, const Config& config, const ScalerSet& scalers,
+                                 const ScalerNames& inherited)
+{
+    std::vector<std::string> known = {"_target_",         "scalers",     "predicted_variables",
+                                      "target_variables", "ignore_nans", "check_variables_compatibility"};
+    known.insert(known.end(), leaf.options.begin(), leaf.options.end());
+    require_known_keys(config, known);
+    ErrorSpec spec;
+    spec.kind = leaf.kind;
+    read_options(config, spec);
+    select_variables(config, scalers.inputs().variables, spec);
+    std::vector<Scaler> used;
+    for (const auto& name : scalers.select(scaler_names(config, inherited), config.where()))
+        used.push_back(scalers.get(name));
+    auto combined = combine_scalers(used, spec.pred_columns, config.where());
+    return std::make_unique<LeafLoss>(std::move(spec), std::move(combined), leaf.root);
+}
+
+std::unique_ptr<Loss> build_combined(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+{
+    require_known_keys(config, {"_target_", "scalers", "losses", "loss_weights", "ignore_nans"});
+    const auto losses = config.at("losses").items();
+    GRADWIND_CHECK(!losses.empty(), ConfigError, "[loss] CombinedLoss needs at least one loss ({})",
+                   config.at("losses").where());
+    const auto weights = config.get<std::vector<double>>("loss_weights", std::vector<double>(losses.size(), 1.0));
+    GRADWIND_CHECK(losses.size() == weights.size(), ConfigError,
+                   "[loss] CombinedLoss has {} losses but {} loss_weights ({})", losses.size(), weights.size(),
+                   config.where());
+    std::vector<CombinedLoss::Part> parts;
+    for (size_t i = 0; i < losses.size(); ++i)
+        parts.push_back({weights[i], build(losses[i], scalers, scaler_names(config, inherited))});
+    return std::make_unique<CombinedLoss>(std::move(parts), "combinedloss");
+}
+
+std::unique_ptr<Loss> build_time_aggregate(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+{
+    require_known_keys(config, {"_target_", "scalers", "time_aggregation_types", "loss_fn", "ignore_nans"});
+    static const std::map<std::string, TimeAggregate> known = {{"mean", TimeAggregate::Mean},
+                                                               {"min", TimeAggregate::Min},
+                                                               {"max", TimeAggregate::Max},
+                                                               {"diff", TimeAggregate::Diff}};
+    std::vector<TimeAggregate> aggregates;
+    for (const auto& name : config.get<std::vector<std::string>>("time_aggregation_types")) {
+        const auto found = known.find(name);
+        GRADWIND_CHECK(found != known.end(), ConfigError,
+                       "[loss] time_aggregation_types: expected mean, min, max or diff, got `{}` ({})", name,
+                       config.at("time_aggregation_types").where());
+        aggregates.push_back(found->second);
+    }
+    GRADWIND_CHECK(!aggregates.empty(), ConfigError, "[loss] {} is empty", config.at("time_aggregation_types").where());
+    auto inner = build(config.at("loss_fn"), scalers, scaler_names(config, inherited));
+    return std::make_unique<TimeAggregateLoss>(std::move(aggregates), std::move(inner));
+}
+
+std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+{
+    require_known_keys(config, {"_target_", "multiscale_config", "weights", "per_scale_loss", "keep_batch_sharded",
+                                "loss_matrices", "loss_matrices_path", "scalers"});
+    const bool smooths = config.has("multiscale_config") || config.has("loss_matrices");
+    GRADWIND_CHECK(!smooths, ConfigError,
+                   "[loss] MultiscaleLossWrapper with smoothing matrices cannot be built yet; set multiscale_config to "
+                   "null ({})",
+                   config.where());
+    const auto weights = config.get<std::vector<double>>("weights", {1.0});
+    GRADWIND_CHECK(weights.size() == 1, ConfigError,
+                   "[loss] MultiscaleLossWrapper without smoothing has one scale, but {} weights ({})", weights.size(),
+                   config.where());
+    std::vector<CombinedLoss::Part> parts;
+    parts.push_back({weights.front(), build(config.at("per_scale_loss"), scalers, inherited)});
+    return std::make_unique<CombinedLoss>(std::move(parts), "MultiscaleLossWrapper");
+}
+
+std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+{
+    const auto target = config.target();
+    std::vector<std::string> known = {"CombinedLoss", "TimeAggregateLossWrapper", "MultiscaleLossWrapper"};
+    if (target == known[0])
+        return build_combined(config, scalers, inherited);
+    if (target == known[1])
+        return build_time_aggregate(config, scalers, inherited);
+    if (target == known[2])
+        return build_multiscale(config, scalers, inherited);
+    for (const auto& leaf : leaf_classes()) {
+        if (target == leaf.target)
+            return build_leaf(leaf, config, scalers, inherited);
+        known.emplace_back(leaf.target);
+    }
+    throw ConfigError(
+        fmt::format("[loss] there is no loss `{}`{} ({})", target, did_you_mean(target, known), config.where()));
+}
+
+} // namespace
+
+std::unique_ptr<Loss> build_loss(const Config& training_loss, const ScalerSet& scalers)
+{
+    return build(training_loss, scalers, {});
+}
+
+std::unique_ptr<Loss> build_loss(const Config& training_loss, const Config& scalers, const Config& variable_groups,
+                                 const LossInputs& inputs)
+{
+    return build_loss(training_loss,
+                      ScalerSet(scalers, VariableGroups(variable_groups, inputs.variables_metadata), inputs));
+}
+
+} // namespace gradwind::loss
