@@ -80,6 +80,14 @@ constexpr TypeWord type_table[] = {
     {"any", "anything", [](const ConfigNode&) { return true; }},
 };
 
+const TypeWord* find_type(std::string_view word)
+{
+    const auto* found = std::find_if(std::begin(type_table), std::end(type_table),
+                                     [word](const TypeWord& entry) { return entry.word == word; });
+    GRADWIND_CHECK(found != std::end(type_table), InternalError, "[internal] no type `{}` in the table of keys", word);
+    return found;
+}
+
 std::string describe(const ConfigNode& node)
 {
     if (node.kind == Kind::List || node.kind == Kind::Map || node.kind == Kind::Null)
@@ -95,21 +103,11 @@ std::string where(const ConfigNode& node)
 
 void check_type(const ConfigNode& node, const KeySpec& spec)
 {
+    if (accepts_type(node, spec))
+        return;
     std::vector<std::string_view> phrases;
-    for (const auto& word : type_words(spec)) {
-        if (word.rfind("target:", 0) == 0) {
-            if (node.kind == Kind::Map)
-                return;
-            phrases.push_back("a mapping with `_target_`");
-            continue;
-        }
-        for (const auto& entry : type_table)
-            if (entry.word == word) {
-                if (entry.accepts(node))
-                    return;
-                phrases.push_back(entry.phrase);
-            }
-    }
+    for (const auto& word : type_words(spec))
+        phrases.push_back(word.rfind("target:", 0) == 0 ? "a mapping with `_target_`" : find_type(word)->phrase);
     throw ConfigError(
         fmt::format("[config] {} must be {}, but it is {}", where(node), fmt::join(phrases, " or "), describe(node)));
 }
@@ -268,14 +266,10 @@ private:
         for (const auto& entry : schema.named)
             siblings.push_back(entry.first);
         auto guess = nearest(key, siblings);
-        if (!guess.empty())
-            guess = prefix + guess;
-        else
-            guess = same_key_elsewhere(key);
-        if (guess.empty())
-            guess = nearest(node.path, SchemaTree::get().paths());
-        throw ConfigError(fmt::format("[config] unknown {}{}", where(node),
-                                      guess.empty() ? "" : fmt::format(" (did you mean `{}`?)", guess)));
+        guess = guess.empty() ? same_key_elsewhere(key) : prefix + guess;
+        const auto hint = guess.empty() ? fmt::format("; known here: {}", fmt::join(siblings, ", "))
+                                        : fmt::format(" (did you mean `{}`?)", guess);
+        throw ConfigError(fmt::format("[config] unknown {}{}", where(node), hint));
     }
 
     static std::string same_key_elsewhere(const std::string& key)
@@ -291,6 +285,14 @@ private:
 };
 
 } // namespace
+
+bool accepts_type(const ConfigNode& value, const KeySpec& spec)
+{
+    const auto words = type_words(spec);
+    return std::any_of(words.begin(), words.end(), [&](const std::string& word) {
+        return word.rfind("target:", 0) == 0 ? value.kind == Kind::Map : find_type(word)->accepts(value);
+    });
+}
 
 CheckResult check_config(const Config& config)
 {

@@ -71,6 +71,15 @@ public:
     }
 
 private:
+    struct Done {
+        ConfigDraft draft;
+        size_t values = 0; ///< how many values it took to resolve
+    };
+    struct Found {
+        const ConfigDraft* node = nullptr;
+        ConfigPath path;
+    };
+
     static ConfigDraft shallow_copy(const ConfigDraft& node)
     {
         ConfigDraft out;
@@ -89,8 +98,10 @@ private:
     {
         const auto name = join_path(path);
         if (const auto known = done_.find(name); known != done_.end()) {
-            values_ += known->second.children.size();
-            return known->second;
+            values_ += known->second.values;
+            GRADWIND_CHECK(values_ < max_values, ConfigError, "[config] {}: references expand to more than {} values",
+                           node.origin.str(), max_values);
+            return known->second.draft;
         }
         GRADWIND_CHECK(std::find(active_.begin(), active_.end(), name) == active_.end(), ConfigError,
                        "[config] {}: references go in a circle: {} -> {}", node.origin.str(),
@@ -98,11 +109,12 @@ private:
         GRADWIND_CHECK(active_.size() < max_depth, ConfigError, "[config] {}: references nest deeper than {} levels",
                        node.origin.str(), max_depth);
         active_.push_back(name);
+        const auto values_before = values_;
         auto out = expand(node.text, path, node.origin);
         out.origin = node.origin;
         out.reference = node.text;
         active_.pop_back();
-        done_[name] = out;
+        done_[name] = {out, values_ - values_before};
         return out;
     }
 
@@ -175,8 +187,8 @@ private:
         if (resolver == "oc.decode")
             return parse_yaml(unquoted(trimmed(arguments)), origin.source);
         if (resolver == "oc.select") {
-            const auto* found = find(first, path, origin);
-            return found ? resolved_copy(*found) : typed_scalar(unquoted(fallback), origin);
+            const auto found = find(first, path, origin);
+            return found.node ? resolve(*found.node, found.path) : typed_scalar(unquoted(fallback), origin);
         }
         static const std::vector<std::string> known = {"oc.env", "oc.decode", "oc.select"};
         throw ConfigError(fmt::format("[config] {}: unknown resolver `{}`{}; there are: {}", origin.str(), resolver,
@@ -185,26 +197,20 @@ private:
 
     ConfigDraft lookup(const std::string& name, const ConfigPath& path, const Origin& origin)
     {
-        const auto* found = find(name, path, origin);
-        GRADWIND_CHECK(found, ConfigError, "[config] {}: `${{{}}}` refers to a key that does not exist{}", origin.str(),
-                       name, nearest_path(name));
-        return resolved_copy(*found);
+        const auto found = find(name, path, origin);
+        GRADWIND_CHECK(found.node, ConfigError, "[config] {}: `${{{}}}` refers to a key that does not exist{}",
+                       origin.str(), name, nearest_path(name));
+        return resolve(*found.node, found.path);
     }
 
-    ConfigDraft resolved_copy(const ConfigDraft& found)
+    /// The unresolved node at a path; references on the way are followed.
+    Found find(const std::string& name, const ConfigPath& path, const Origin& origin)
     {
-        const auto path = found_path_; // a copy: lookups below change the member
-        return resolve(found, path);
-    }
-
-    /// The unresolved node at a path; references on the way are followed. Sets found_path_.
-    const ConfigDraft* find(const std::string& name, const ConfigPath& path, const Origin& origin)
-    {
-        found_path_ = absolute(trimmed(name), path, origin);
-        if (const auto* direct = walk(found_path_))
-            return direct;
-        found_path_ = translate_(found_path_);
-        return walk(found_path_);
+        auto target = absolute(trimmed(name), path, origin);
+        if (const auto* direct = walk(target))
+            return {direct, target};
+        target = translate_(target);
+        return {walk(target), target};
     }
 
     static ConfigPath absolute(std::string name, const ConfigPath& path, const Origin& origin)
@@ -258,10 +264,9 @@ private:
 
     const ConfigDraft& root_;
     const PathTranslation& translate_;
-    std::vector<std::string> active_;         ///< paths whose references are being followed, outermost first
-    std::map<std::string, ConfigDraft> done_; ///< by path: resolved references
-    std::list<ConfigDraft> followed_;         ///< keeps what walk() has resolved on its way
-    ConfigPath found_path_;
+    std::vector<std::string> active_;  ///< paths whose references are being followed, outermost first
+    std::map<std::string, Done> done_; ///< by path
+    std::list<ConfigDraft> followed_;  ///< keeps what walk() has resolved on its way
     size_t values_ = 0;
 };
 

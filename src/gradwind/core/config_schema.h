@@ -55,6 +55,9 @@ struct CheckResult {
 ///         `_target_`, or a `???` that was not set; each with file and line
 [[nodiscard]] CheckResult check_config(const Config& config);
 
+/// Whether a value has one of the types of a key; classes and ranges are not looked at.
+[[nodiscard]] bool accepts_type(const ConfigNode& value, const KeySpec& spec);
+
 /// Fills in the defaults of absent keys (origin "default"), turns text such as "4" from the environment into the number
 /// that the key wants, and replaces values of the original that mean something else here, with a note.
 void apply_schema_defaults(ConfigDraft& root, std::vector<std::string>& notes);

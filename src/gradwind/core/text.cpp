@@ -42,6 +42,10 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
             best = candidate;
         }
     }
+    // A part of a longer name, such as `bf16` for `bf16-mixed`, is far by edits and yet what was meant.
+    for (const auto& candidate : candidates)
+        if (best.empty() && word.size() >= 3 && candidate.find(word) != std::string::npos)
+            best = candidate;
     return best;
 }
 

@@ -9,7 +9,7 @@
 namespace gradwind
 {
 
-/// The candidate with the smallest edit distance to `word`; empty if none is near enough to be meant.
+/// The candidate with the smallest edit distance to `word`, else one that contains it; empty if none is near enough.
 [[nodiscard]] std::string nearest(std::string_view word, std::span<const std::string> candidates);
 
 /// " (did you mean `x`?)" or nothing.
