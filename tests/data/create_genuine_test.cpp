@@ -152,7 +152,7 @@ TEST_P(GenuineStore, AttributesAreEqual)
     EXPECT_EQ(a.size(), b.size());
 }
 
-INSTANTIATE_TEST_SUITE_P(Stores, GenuineStore, ::testing::Values("storm"));
+INSTANTIATE_TEST_SUITE_P(Stores, GenuineStore, ::testing::Values("storm", "era5-uk-2t", "era5-global-ens"));
 
 } // namespace
 } // namespace gradwind::data

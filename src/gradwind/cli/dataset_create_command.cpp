@@ -25,15 +25,11 @@ public:
     void show(const data::CreateProgress& progress)
     {
         const bool scan = progress.stage == data::CreateProgress::Stage::Scan;
-        const auto tenth = progress.done * 10 / progress.total;
         const bool last = progress.done == progress.total;
         const auto now = std::chrono::steady_clock::now();
-        if (progress.done == 1)
-            tenth_ = 0;
-        if (terminal_ ? !last && now - shown_ < std::chrono::milliseconds(100) : tenth == tenth_)
+        if (!last && now - shown_ < (terminal_ ? std::chrono::milliseconds(100) : std::chrono::seconds(5)))
             return;
         shown_ = now;
-        tenth_ = tenth;
         constexpr int width = 30;
         const auto filled = size_t(progress.done * width / progress.total);
         const auto text = fmt::format("{} {:>{}}/{} dates", scan ? "looking for missing data" : "writing",
@@ -48,8 +44,7 @@ public:
 private:
     std::ostream& out_;
     bool terminal_;
-    int64_t tenth_ = 0;
-    std::chrono::steady_clock::time_point shown_;
+    std::chrono::steady_clock::time_point shown_ = std::chrono::steady_clock::now();
 };
 
 } // namespace

@@ -19,7 +19,7 @@ struct DatasetCreate {
 };
 
 /// Makes the data set, showing progress on `out`: one line that is rewritten if `out` is standard output on a
-/// terminal, else a line for every tenth. @return exit status 0 @throws ConfigError, DataError
+/// terminal, else a line every five seconds. @return exit status 0 @throws ConfigError, DataError
 int run(const DatasetCreate& command, std::ostream& out);
 
 } // namespace gradwind::cli

@@ -6,6 +6,7 @@
 #include "gradwind/core/text.h"
 #include "gradwind/data/forcings.h"
 #include "gradwind/data/source_files.h"
+#include "gradwind/data/waves_source.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,7 +18,7 @@ namespace gradwind::data
 namespace
 {
 
-const std::vector<std::string> source_kinds = {"constants", "forcings", "grib", "netcdf"};
+const std::vector<std::string> source_kinds = {"constants", "forcings", "grib", "netcdf", "planetary_waves"};
 
 /// One entry of the input: its kind and what is said about it.
 struct Item {
@@ -75,7 +76,9 @@ std::unique_ptr<Source> make_source(const Item& item, const Recipe& recipe)
 {
     if (item.kind == "netcdf")
         return netcdf_source(item.config, recipe.folder);
-    return grib_source(item.config, recipe.folder);
+    if (item.kind == "grib")
+        return grib_source(item.config, recipe.folder);
+    return planetary_waves_source(item.config, recipe.dates);
 }
 
 std::unique_ptr<Source> make_forcings(const Item& item, const SourceGrid& grid, const std::vector<int64_t>& members)
@@ -100,7 +103,7 @@ CreateInput::CreateInput(const Recipe& recipe)
     const auto items = items_of(recipe.input);
     const auto measured = std::ranges::find_if(items, [](const Item& item) { return !item.computed(); });
     GRADWIND_CHECK(measured != items.end(), ConfigError,
-                   "[dataset] {}: forcings need a source with a grid beside them; add netcdf or grib",
+                   "[dataset] {}: forcings need a source with a grid beside them; add netcdf, grib or planetary_waves",
                    recipe.input.where());
     leader_ = size_t(measured - items.begin());
     sources_.resize(items.size());
