@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/loss/composite_loss.h"
+#include "gradwind/loss/energy_score.h"
 #include "gradwind/loss/leaf_loss.h"
 
 #include "gradwind/core/error.h"
@@ -42,8 +43,12 @@ std::vector<int64_t> positions(const std::vector<std::string>& wanted, const std
     return out;
 }
 
+struct SelectedColumns {
+    std::vector<int64_t> pred, target;
+};
+
 /// Which columns of prediction and target the loss compares (spec §7.1).
-void select_variables(const Config& config, const VariableTable& variables, ErrorSpec& spec)
+SelectedColumns select_variables(const Config& config, const VariableTable& variables)
 {
     const auto outputs = variables.output_names();
     const auto predicted = config.get<std::vector<std::string>>("predicted_variables", outputs);
@@ -53,10 +58,29 @@ void select_variables(const Config& config, const VariableTable& variables, Erro
         "[loss] predicted_variables ({}) and target_variables ({}) must have the same length, at least 1 ({})",
         predicted.size(), targets.size(), config.where());
     const auto key = [&](const char* name) { return config.has(name) ? config.at(name) : config; };
-    spec.pred_columns = positions(predicted, outputs, key("predicted_variables"), "the model's output");
+    SelectedColumns out;
+    out.pred = positions(predicted, outputs, key("predicted_variables"), "the model's output");
     for (const auto& name : targets)
-        spec.target_columns.push_back(
-            positions({name}, variables.names(), key("target_variables"), "the data set").front());
+        out.target.push_back(positions({name}, variables.names(), key("target_variables"), "the data set").front());
+    return out;
+}
+
+CombinedScalers find_scalers(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited,
+                             const std::vector<int64_t>& pred_columns)
+{
+    std::vector<Scaler> used;
+    for (const auto& name : scalers.select(scaler_names(config, inherited), config.where()))
+        used.push_back(scalers.get(name));
+    return combine_scalers(used, pred_columns, config.where());
+}
+
+/// Refuses keys that neither every plain loss nor this class knows.
+void require_leaf_keys(const Config& config, const std::vector<std::string>& options)
+{
+    std::vector<std::string> known = {"_target_",         "scalers",     "predicted_variables",
+                                      "target_variables", "ignore_nans", "check_variables_compatibility"};
+    known.insert(known.end(), options.begin(), options.end());
+    require_known_keys(config, known);
 }
 
 struct LeafClass {
@@ -99,19 +123,37 @@ void read_options(const Config& config, ErrorSpec& spec)
 std::unique_ptr<Loss> build_leaf(const LeafClass& leaf, const Config& config, const ScalerSet& scalers,
                                  const ScalerNames& inherited)
 {
-    std::vector<std::string> known = {"_target_",         "scalers",     "predicted_variables",
-                                      "target_variables", "ignore_nans", "check_variables_compatibility"};
-    known.insert(known.end(), leaf.options.begin(), leaf.options.end());
-    require_known_keys(config, known);
+    require_leaf_keys(config, leaf.options);
     ErrorSpec spec;
     spec.kind = leaf.kind;
     read_options(config, spec);
-    select_variables(config, scalers.inputs().variables, spec);
-    std::vector<Scaler> used;
-    for (const auto& name : scalers.select(scaler_names(config, inherited), config.where()))
-        used.push_back(scalers.get(name));
-    auto combined = combine_scalers(used, spec.pred_columns, config.where());
+    const auto columns = select_variables(config, scalers.inputs().variables);
+    spec.pred_columns = columns.pred;
+    spec.target_columns = columns.target;
+    auto combined = find_scalers(config, scalers, inherited, columns.pred);
     return std::make_unique<LeafLoss>(std::move(spec), std::move(combined), leaf.root);
+}
+
+std::unique_ptr<Loss> build_energy_score(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+{
+    require_leaf_keys(config, {"fair", "norm_over", "no_autocast"});
+    static const std::map<std::string, EnergyNorm> known = {{"spatial", EnergyNorm::Spatial},
+                                                            {"variables", EnergyNorm::Variables},
+                                                            {"spatial_and_variables", EnergyNorm::SpatialAndVariables}};
+    const auto norm = config.get<std::string>("norm_over", "spatial");
+    const auto found = known.find(norm);
+    GRADWIND_CHECK(found != known.end(), ConfigError,
+                   "[loss] norm_over must be spatial, variables or spatial_and_variables, got `{}` ({})", norm,
+                   config.where());
+    EnergyScoreOptions options;
+    options.norm = found->second;
+    options.form = config.get<bool>("fair", true) ? EnergyScoreOptions::Form::Fair : EnergyScoreOptions::Form::Standard;
+    options.nans = config.get<bool>("ignore_nans", false) ? NanPolicy::Ignore : NanPolicy::Propagate;
+    const auto columns = select_variables(config, scalers.inputs().variables);
+    options.pred_columns = columns.pred;
+    options.target_columns = columns.target;
+    auto combined = find_scalers(config, scalers, inherited, columns.pred);
+    return std::make_unique<EnergyScoreLoss>(std::move(options), std::move(combined));
 }
 
 std::unique_ptr<Loss> build_combined(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
@@ -171,13 +213,16 @@ std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& sc
 std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
 {
     const auto target = config.target();
-    std::vector<std::string> known = {"CombinedLoss", "TimeAggregateLossWrapper", "MultiscaleLossWrapper"};
+    std::vector<std::string> known = {"CombinedLoss", "TimeAggregateLossWrapper", "MultiscaleLossWrapper",
+                                      "EnergyScoreLoss"};
     if (target == known[0])
         return build_combined(config, scalers, inherited);
     if (target == known[1])
         return build_time_aggregate(config, scalers, inherited);
     if (target == known[2])
         return build_multiscale(config, scalers, inherited);
+    if (target == known[3])
+        return build_energy_score(config, scalers, inherited);
     for (const auto& leaf : leaf_classes()) {
         if (target == leaf.target)
             return build_leaf(leaf, config, scalers, inherited);

@@ -21,6 +21,21 @@ at::Tensor times(const at::Tensor& product, const at::Tensor& factor)
 
 } // namespace
 
+bool CombinedScalers::has(ScalerAxis axis) const
+{
+    switch (axis) {
+    case ScalerAxis::Time:
+        return any_time;
+    case ScalerAxis::Grid:
+        return grid.defined();
+    case ScalerAxis::Variable:
+        return any_variable || nan_mask;
+    case ScalerAxis::NanMask:
+        return nan_mask;
+    }
+    return false;
+}
+
 CombinedScalers combine_scalers(const std::vector<Scaler>& scalers, const std::vector<int64_t>& pred_columns,
                                 const std::string& where)
 {
@@ -113,21 +128,6 @@ at::Tensor reduce_variables(const at::Tensor& values, const std::vector<int64_t>
 LeafLoss::LeafLoss(ErrorSpec spec, CombinedScalers scalers, Root root)
     : spec_(std::move(spec)), scalers_(std::move(scalers)), root_(root)
 {
-}
-
-bool LeafLoss::has_scaler(ScalerAxis axis) const
-{
-    switch (axis) {
-    case ScalerAxis::Time:
-        return scalers_.any_time;
-    case ScalerAxis::Grid:
-        return scalers_.grid.defined();
-    case ScalerAxis::Variable:
-        return scalers_.any_variable || scalers_.nan_mask;
-    case ScalerAxis::NanMask:
-        return scalers_.nan_mask;
-    }
-    return false;
 }
 
 at::Tensor LeafLoss::evaluate(const at::Tensor& pred, const at::Tensor& target, const LossContext& context,

@@ -16,6 +16,7 @@ struct CombinedScalers {
     bool nan_mask = false;
     bool any_variable = false;
     bool any_time = false;
+    [[nodiscard]] bool has(ScalerAxis axis) const;
 };
 
 /// The factors in float32 as the original holds them, their product in double.
@@ -41,7 +42,7 @@ public:
     LeafLoss(ErrorSpec spec, CombinedScalers scalers, Root root);
     [[nodiscard]] std::string name() const override { return "lossvariablemapper"; }
     [[nodiscard]] bool additive() const override { return root_ == Root::None; }
-    [[nodiscard]] bool has_scaler(ScalerAxis axis) const override;
+    [[nodiscard]] bool has_scaler(ScalerAxis axis) const override { return scalers_.has(axis); }
     [[nodiscard]] at::Tensor time_weights() const override { return scalers_.time; }
     [[nodiscard]] at::Tensor evaluate(const at::Tensor& pred, const at::Tensor& target, const LossContext& context,
                                       const Reduction& reduction) const override;
