@@ -133,7 +133,8 @@ const BadInput bad_inputs[] = {
     {"- a\n- b\n", "[config] x.yaml:1: a configuration is a mapping of keys to values"},
     {"a: 1\na: 2\n", "[config] x.yaml:2: key `a` is there twice"},
     {"a: 1\nb: [1, 2\n", "[config] x.yaml:3: bad YAML: end of sequence flow not found"},
-    {"a: 1\n---\nb: 2\n", "[config] x.yaml: 2 YAML documents where one is expected"},
+    {"a: {b: 1}}\n", "[config] x.yaml:1: bad YAML: illegal flow end"},
+    {"a: 1\n---\nb: 2\n", "[config] x.yaml:2: a second YAML document begins where the first should have ended"},
     // overrides
     {"", "[config] command line: training: an override is key=value, +key=value, ++key=value or ~key", {"training"}},
     {"", "[config] command line: ~training.run_id: there is no key `training.run_id` to remove", {"~training.run_id"}},

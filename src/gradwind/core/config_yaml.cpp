@@ -6,6 +6,7 @@
 
 #include <fstream>
 #include <sstream>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 namespace gradwind
@@ -100,6 +101,33 @@ private:
     int values_ = 0;
 };
 
+/// Remembers where a document begins and nothing else.
+class DocumentStart : public YAML::EventHandler
+{
+public:
+    int line = 0;
+    void OnDocumentStart(const YAML::Mark& mark) override { line = mark.line + 1; }
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+};
+
+/// YAML::Load would pass over what follows the first document, and YAML::LoadAll does not end on a stray bracket.
+void check_single_document(const std::string& text, const std::string& source)
+{
+    std::istringstream in(text);
+    YAML::Parser parser(in);
+    DocumentStart start;
+    if (parser.HandleNextDocument(start) && parser.HandleNextDocument(start))
+        throw ConfigError(fmt::format("[config] {}:{}: a second YAML document begins where the first should have ended",
+                                      source, start.line));
+}
+
 /// `{key: ???}` is no YAML because of the question marks; `{key: "???"}` is.
 std::string with_quoted_marks(std::string text)
 {
@@ -116,10 +144,9 @@ std::string with_quoted_marks(std::string text)
 ConfigDraft parse_yaml(const std::string& text, const std::string& source)
 {
     try {
-        const auto documents = YAML::LoadAll(with_quoted_marks(text));
-        GRADWIND_CHECK(documents.size() <= 1, ConfigError, "[config] {}: {} YAML documents where one is expected",
-                       source, documents.size());
-        return YamlReader(source).read(documents.empty() ? YAML::Node() : documents[0], 1, 0);
+        const auto marked = with_quoted_marks(text);
+        check_single_document(marked, source);
+        return YamlReader(source).read(YAML::Load(marked), 1, 0);
     } catch (const YAML::Exception& error) {
         throw ConfigError(fmt::format("[config] {}:{}: bad YAML: {}", source, error.mark.line + 1, error.msg));
     }
