@@ -251,6 +251,8 @@ void StoreDataset::read_box(std::span<const Request> requests, const Box& box, W
     const auto fill = float(meta.fill.value_or(0));
     const auto n_variables = int64_t(selection_.variables.size());
     work.rows.resize(size_t(n_variables));
+    const auto tile_bytes = size_t(kTileCells * n_variables) * sizeof(float);
+    auto* const tile = reinterpret_cast<float*>(work.scratch.decoded.allocate(tile_bytes));
     for (const auto& request : requests)
         for (size_t m = 0; m < selection_.members.size(); ++m) {
             const auto member = selection_.members[m];
@@ -260,7 +262,7 @@ void StoreDataset::read_box(std::span<const Request> requests, const Box& box, W
                 work.rows[v] = {&work.chunks[size_t(variable_slots_[v])],
                                 element_of(request.date, selection_.variables[v], member)};
             const auto first_cell = int64_t(m) * box.whole.count() + box.part.begin - box.whole.begin;
-            transpose_cells(work.rows, meta.type, fill, cells, request.out + first_cell * n_variables);
+            transpose_cells(work.rows, meta.type, fill, cells, tile, request.out + first_cell * n_variables);
         }
     work.scratch.decoded.reset();
 }

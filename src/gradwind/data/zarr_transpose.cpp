@@ -6,6 +6,9 @@
 
 #include <algorithm>
 #include <cstring>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace gradwind::data
 {
@@ -13,9 +16,9 @@ namespace gradwind::data
 namespace
 {
 
-// One cache line of each byte plane.
-constexpr int64_t kTileCells = 64;
 constexpr int64_t kTileRows = 4;
+/// Outputs from this size on are written past the caches.
+constexpr int64_t kStreamBytes = int64_t(1) << 20;
 
 using Bytes16 = uint8_t __attribute__((vector_size(16)));
 using Float4 = float __attribute__((vector_size(16)));
@@ -60,10 +63,8 @@ float unshuffle1(const std::byte* plane, int64_t stride)
 void unshuffle(const std::byte* plane, int64_t stride, int64_t count, float* out)
 {
     int64_t i = 0;
-    for (; i + 16 <= count; i += 16) {
+    for (; i + 16 <= count; i += 16)
         unshuffle16(plane + i, stride, out + i);
-        // The planes are hundreds of streams, more than the hardware follows.
-    }
     for (; i < count; ++i)
         out[i] = unshuffle1(plane + i, stride);
 }
@@ -84,8 +85,9 @@ void load_piece(const DecodedChunk& chunk, int64_t block, int64_t offset, int64_
     if (chunk.layout == BlockLayout::Planes) {
         const auto stride = chunk.elements_of(block);
         if constexpr (std::is_same_v<Stored, float>) {
+            // The planes of all rows are hundreds of streams, more than the hardware follows: ask for the next tile's.
             for (int64_t plane = 0; plane < 4; ++plane)
-                __builtin_prefetch(bytes + plane * stride + offset + 2 * kTileCells);
+                __builtin_prefetch(bytes + plane * stride + offset + kTileCells, 0, 2);
             unshuffle(bytes + offset, stride, count, out);
         }
     } else if constexpr (std::is_same_v<Stored, float>) {
@@ -153,35 +155,72 @@ void store_four(const float (*stage)[kTileCells], int64_t count, float* out, int
             out[i * stride + k] = stage[k][i];
 }
 
+/// Copies past the caches; `from` is 16-byte aligned.
+void stream(const float* from, int64_t count, float* to)
+{
+    int64_t i = 0;
+#if defined(__SSE2__)
+    while (i < count && reinterpret_cast<uintptr_t>(to + i) % 16 != 0) {
+        to[i] = from[i];
+        ++i;
+    }
+    for (; i + 4 <= count; i += 4)
+        _mm_stream_ps(to + i, _mm_loadu_ps(from + i));
+#endif
+    std::memcpy(to + i, from + i, size_t(count - i) * sizeof(float));
+}
+
+/// Makes streamed values visible to the threads that take the result over.
+void stream_fence()
+{
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
+/// Cells [at, at + count) of all rows to tile[cell][row].
 template <class Stored>
-void transpose_typed(std::span<const CellRow> rows, float fill, const CellSelection& cells, float* out)
+void transpose_tile(std::span<const CellRow> rows, float fill, const CellSelection& cells, int64_t at, int64_t count,
+                    float* tile)
+{
+    alignas(64) float stage[kTileRows][kTileCells];
+    const auto n_rows = int64_t(rows.size());
+    for (int64_t row = 0; row < n_rows; row += kTileRows) {
+        const auto n = std::min(kTileRows, n_rows - row);
+        for (int64_t k = 0; k < n; ++k)
+            load_cells<Stored>(rows[size_t(row + k)], cells, at, count, fill, stage[k]);
+        if (n == kTileRows) {
+            store_four(stage, count, tile + row, n_rows);
+            continue;
+        }
+        for (int64_t i = 0; i < count; ++i)
+            for (int64_t k = 0; k < n; ++k)
+                tile[i * n_rows + row + k] = stage[k][i];
+    }
+}
+
+template <class Stored>
+void transpose_typed(std::span<const CellRow> rows, float fill, const CellSelection& cells, float* tile, float* out)
 {
     const auto n_rows = int64_t(rows.size());
-    alignas(64) float stage[kTileRows][kTileCells];
+    const bool streamed = cells.count * n_rows * int64_t(sizeof(float)) >= kStreamBytes;
     for (int64_t at = 0; at < cells.count; at += kTileCells) {
         const auto count = std::min(kTileCells, cells.count - at);
-        auto* const tile = out + at * n_rows;
-        for (int64_t row = 0; row < n_rows; row += kTileRows) {
-            const auto n = std::min(kTileRows, n_rows - row);
-            for (int64_t k = 0; k < n; ++k)
-                load_cells<Stored>(rows[size_t(row + k)], cells, at, count, fill, stage[k]);
-            if (n == kTileRows) {
-                store_four(stage, count, tile + row, n_rows);
-                continue;
-            }
-            for (int64_t i = 0; i < count; ++i)
-                for (int64_t k = 0; k < n; ++k)
-                    tile[i * n_rows + row + k] = stage[k][i];
-        }
+        auto* const place = out + at * n_rows;
+        transpose_tile<Stored>(rows, fill, cells, at, count, streamed ? tile : place);
+        if (streamed)
+            stream(tile, count * n_rows, place);
     }
+    if (streamed)
+        stream_fence();
 }
 
 } // namespace
 
 void transpose_cells(std::span<const CellRow> rows, ElementType type, float fill, const CellSelection& cells,
-                     float* out)
+                     float* tile, float* out)
 {
-    with_type(type, [&](auto tag) { transpose_typed<decltype(tag)>(rows, fill, cells, out); });
+    with_type(type, [&](auto tag) { transpose_typed<decltype(tag)>(rows, fill, cells, tile, out); });
 }
 
 } // namespace gradwind::data

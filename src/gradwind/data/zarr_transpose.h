@@ -23,11 +23,17 @@ struct CellSelection {
     int64_t origin = 0;              ///< the chunk's first cell, to be taken off the listed ones
 };
 
-/// Writes out[cell][row] as float32: cell-major, one column per row, tile by tile, so that every byte of the chunks
-/// and of the output is touched once while it is in the first-level cache.
+/// Cells that are transposed at a time: one cache line of each byte plane.
+inline constexpr int64_t kTileCells = 64;
+
+/// Writes out[cell][row] as float32: cell-major, one column per row.
+///
+/// Goes through the cells in tiles that stay in the first-level cache. Large outputs are written past the caches, which
+/// halves the traffic: a field that does not fit into them is not read again soon.
 /// @param fill value of rows whose chunk is absent
+/// @param tile working memory of kTileCells * rows.size() floats, 64-byte aligned
 /// @param out  [cells.count, rows.size()], contiguous
 void transpose_cells(std::span<const CellRow> rows, ElementType type, float fill, const CellSelection& cells,
-                     float* out);
+                     float* tile, float* out);
 
 } // namespace gradwind::data
