@@ -3,6 +3,7 @@
 #include "gradwind/model/layers.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/layer_norm.h"
 
 #include <ATen/ATen.h>
 
@@ -96,7 +97,7 @@ LayerNorm::LayerNorm(int64_t channels, LayerKernels::NormResult result) : result
 
 at::Tensor LayerNorm::forward(const at::Tensor& x) const
 {
-    const auto y = at::layer_norm(x, weight.sizes(), weight, bias, kNormEpsilon);
+    const auto y = ops::layer_norm(x, weight, bias, kNormEpsilon);
     return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
 }
 

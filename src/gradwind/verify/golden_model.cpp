@@ -1,0 +1,291 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Stored results of whole networks: one forward and backward pass, a rollout, or the initial weights.
+#include "gradwind/core/config.h"
+#include "gradwind/core/error.h"
+#include "gradwind/graph/graph.h"
+#include "gradwind/model/model.h"
+#include "gradwind/model/rollout.h"
+#include "gradwind/ops/tensor_io.h"
+#include "gradwind/verify/report.h"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace gradwind::verify
+{
+
+namespace
+{
+
+using Tensors = std::map<std::string, at::Tensor>;
+
+// Double precision proves the mathematics; the bounds of single precision are about ten times what the original itself
+// loses (golden README, last tables).
+constexpr double kTolerance64 = 1e-10;
+constexpr double kTolerance32 = 2e-6;
+constexpr double kGradientTolerance32 = 1e-5;
+constexpr double kGradientMargin32 = 5;
+constexpr double kCoordinateTolerance = 0x1p-23;
+constexpr double kZeroGradient64 = 1e-12;
+constexpr double kZeroGradient32 = 1e-6;
+
+/// A case as read from its folder, before a model is built.
+struct ModelCase {
+    VariableTable variables;
+    Config model;
+    graph::Graph graph;
+    Tensors weights, inputs, expected64;
+    std::vector<std::pair<at::Tensor, std::vector<int64_t>>> scalers; ///< values and the axes they belong to
+    std::set<std::string> zero_gradients;
+    at::Tensor inside; ///< nodes that keep predictions in a rollout
+    int64_t n_step_input = 1;
+    int64_t n_step_output = 1;
+    int64_t n_rollout = 1;
+    double worst_gradient = 0; ///< of the original, float32 against float64
+    bool is_rollout = false;
+};
+
+VariableTable read_variables(const nlohmann::json& description)
+{
+    std::vector<std::string> names;
+    std::map<std::string, std::vector<std::string>> by_role;
+    for (const auto& variable : description.at("variables")) {
+        names.push_back(variable.at("name"));
+        by_role[variable.at("role").get<std::string>()].push_back(names.back());
+    }
+    return {names, by_role["forcing"], by_role["diagnostic"], by_role["target"]};
+}
+
+Tensors read_all(const std::filesystem::path& path)
+{
+    return ops::read_tensors(SafetensorsFile(path));
+}
+
+/// The nodes that a limited-area output mask keeps; undefined without a mask.
+at::Tensor output_mask(const Config& model, const graph::Graph& graph)
+{
+    const auto mask = model.find("output_mask.datasets.data");
+    if (!mask || mask->is_null() || mask->target() != "Boolean1DMask")
+        return {};
+    const auto& nodes = graph.node_set("data");
+    const auto name = mask->get<std::string>("attribute_name");
+    const auto found = nodes.attributes.find(name);
+    GRADWIND_CHECK(found != nodes.attributes.end(), DataError, "[verify] the graph has no node attribute `{}`", name);
+    return at::tensor(found->second.values, at::kFloat) != 0;
+}
+
+void read_loss(ModelCase& out, const nlohmann::json& description)
+{
+    const auto& loss = description.at("loss");
+    for (const auto& name : loss.at("scalers_used")) {
+        const auto scaler = out.inputs.at("scaler." + name.get<std::string>());
+        out.scalers.emplace_back(scaler,
+                                 loss.at("scaler_dims").at(name.get<std::string>()).get<std::vector<int64_t>>());
+    }
+}
+
+ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& description)
+{
+    ModelCase out;
+    const auto& dims = description.at("dims");
+    out.variables = read_variables(description);
+    out.model = Config::from_json(description.at("config"), (folder / "case.json").string()).at("model");
+    out.graph = graph::read_graph(folder / "graph.safetensors");
+    out.weights = read_all(folder / "weights.safetensors");
+    out.inputs = read_all(folder / "io.safetensors");
+    out.expected64 = read_all(folder / "io64.safetensors");
+    out.n_step_input = dims.at("n_step_input");
+    out.n_step_output = dims.at("n_step_output");
+    out.n_rollout = dims.value("rollout", int64_t(1));
+    out.is_rollout = description.at("kind") == "rollout";
+    out.inside = output_mask(out.model, out.graph);
+    const auto& measured = description.at("measured_fp32_vs_fp64");
+    out.worst_gradient = measured.value("grad_worst_tensor_l2_rel", 0.0);
+    for (const auto& name : measured.value("grad_mathematically_zero", nlohmann::json::array()))
+        out.zero_gradients.insert(name);
+    read_loss(out, description);
+    return out;
+}
+
+std::shared_ptr<model::ForecastModel> build(const ModelCase& golden, at::ScalarType dtype)
+{
+    // Values that depend on statistics are buffers and come with the weights.
+    const std::vector<double> zeros(golden.variables.names().size(), 0.0);
+    const std::vector<double> ones(golden.variables.names().size(), 1.0);
+    const Statistics unit{zeros, ones, zeros, ones};
+    auto network = model::build_model(golden.model, {.graph = golden.graph,
+                                                     .variables = golden.variables,
+                                                     .statistics = &unit,
+                                                     .n_step_input = golden.n_step_input,
+                                                     .n_step_output = golden.n_step_output});
+    network->to(dtype);
+    model::load_state(*network, golden.weights);
+    return network;
+}
+
+/// Scaled squared error, one value per output variable (spec §7.3 without the mean over variables).
+at::Tensor loss_per_variable(const ModelCase& golden, const at::Tensor& prediction, const at::Tensor& target)
+{
+    const auto columns = at::tensor(golden.variables.data_output(), at::kLong);
+    auto error = (prediction - target.index_select(-1, columns)).square();
+    for (const auto& [values, axes] : golden.scalers) {
+        std::vector<int64_t> shape(5, 1);
+        for (size_t i = 0; i < axes.size(); ++i)
+            shape[size_t(axes[i])] = values.size(int64_t(i));
+        error = error * values.to(error.scalar_type()).reshape(shape);
+    }
+    return error.sum({1, 3}).mean(at::IntArrayRef{0, 1});
+}
+
+/// Runs the case and names what comes out as the files do.
+Tensors run_case_in(const ModelCase& golden, at::ScalarType dtype)
+{
+    const auto network = build(golden, dtype);
+    Tensors results;
+    std::string suffix;
+    network->observer = [&](const std::string& name, const at::Tensor& value) {
+        results["inter." + name + suffix] = value.detach();
+    };
+    const auto* input_name = golden.is_rollout ? "batch" : "x";
+    const auto input = golden.inputs.at(input_name).to(dtype).requires_grad_(true);
+    auto x = golden.is_rollout ? model::first_input(input, golden.n_step_input, golden.variables) : input;
+    at::Tensor total;
+    for (int64_t step = 0; step < golden.n_rollout; ++step) {
+        suffix = step == 0 ? "" : ".step" + std::to_string(step);
+        const auto y = network->forward(x);
+        const auto target = golden.is_rollout ? model::target_of(input, golden.n_step_input, golden.n_step_output, step)
+                                              : golden.inputs.at("target").to(dtype);
+        const auto per_variable = loss_per_variable(golden, y, target);
+        const auto loss = per_variable.mean();
+        results["output" + suffix] = y.detach();
+        results["loss_per_variable" + suffix] = per_variable.detach();
+        results["loss_step" + suffix] = loss.detach();
+        total = total.defined() ? total + loss : loss;
+        if (step + 1 < golden.n_rollout)
+            x = model::advance_input(x, y, input, step, golden.variables, golden.inside);
+    }
+    total = total / double(golden.n_rollout);
+    total.backward();
+    results["loss"] = total.detach();
+    results[std::string("grad_input.") + input_name] = input.grad();
+    for (const auto& item : network->named_parameters()) {
+        const auto& gradient = item.value().grad();
+        results["grad." + item.key()] = gradient.defined() ? gradient : at::zeros_like(item.value());
+    }
+    return results;
+}
+
+double relative_difference(const at::Tensor& value, const at::Tensor& expected)
+{
+    if (value.numel() != expected.numel())
+        return std::numeric_limits<double>::quiet_NaN();
+    const auto b = expected.to(at::kDouble).reshape({-1});
+    const auto difference = (value.to(at::kDouble).reshape({-1}) - b).norm().item<double>();
+    const auto size = b.norm().item<double>();
+    return size > 0 ? difference / size : difference;
+}
+
+double whole_gradient(const Tensors& results)
+{
+    double sum = 0;
+    for (const auto& [name, tensor] : results)
+        if (name.starts_with("grad."))
+            sum += tensor.to(at::kDouble).square().sum().item<double>();
+    return std::sqrt(sum);
+}
+
+void compare(CaseReport& report, const ModelCase& golden, const Tensors& results, at::ScalarType dtype)
+{
+    const bool is_double = dtype == at::kDouble;
+    const auto prefix = is_double ? "float64 " : "float32 ";
+    const auto gradient_tolerance =
+        is_double ? kTolerance64 : std::max(kGradientTolerance32, kGradientMargin32 * golden.worst_gradient);
+    for (const auto& [name, expected] : golden.expected64) {
+        const auto found = results.find(name);
+        if (found == results.end()) {
+            report.check(prefix + name + " (not computed)", std::numeric_limits<double>::quiet_NaN(), 0);
+            continue;
+        }
+        if (name.starts_with("grad.") && golden.zero_gradients.contains(name.substr(5))) {
+            report.check(prefix + name + " (zero, over the whole gradient)",
+                         found->second.to(at::kDouble).norm().item<double>() / whole_gradient(results),
+                         is_double ? kZeroGradient64 : kZeroGradient32);
+            continue;
+        }
+        const bool is_gradient = name.starts_with("grad");
+        report.check(prefix + name, relative_difference(found->second, expected),
+                     is_gradient ? gradient_tolerance : (is_double ? kTolerance64 : kTolerance32));
+    }
+    // What enters the parts of the network is stored in single precision only.
+    for (const auto& [name, expected] : golden.inputs)
+        if (!is_double && name.starts_with("inter.") && !golden.expected64.contains(name) && results.contains(name))
+            report.check(prefix + name, relative_difference(results.at(name), expected), kTolerance32);
+}
+
+} // namespace
+
+CaseReport verify_model_case(const std::filesystem::path& folder, const nlohmann::json& description)
+{
+    CaseReport report;
+    const auto golden = read_case(folder, description);
+    try {
+        (void)build(golden, at::kFloat);
+    } catch (const ConfigError& error) {
+        report.not_run.emplace_back(error.what());
+        return report;
+    }
+    for (const auto dtype : {at::kDouble, at::kFloat})
+        compare(report, golden, run_case_in(golden, dtype), dtype);
+    return report;
+}
+
+CaseReport verify_init_case(const std::filesystem::path& folder, const nlohmann::json& description)
+{
+    CaseReport report;
+    const auto& dims = description.at("dims");
+    const auto variables = read_variables(description);
+    const auto section = Config::from_json(description.at("config"), (folder / "case.json").string()).at("model");
+    const auto graph = graph::read_graph(folder / "graph.safetensors");
+    const auto expected = read_all(folder / "weights.safetensors");
+    std::shared_ptr<model::ForecastModel> network;
+    try {
+        network = model::build_model(section, {.graph = graph,
+                                               .variables = variables,
+                                               .n_step_input = dims.at("n_step_input"),
+                                               .n_step_output = dims.at("n_step_output")});
+    } catch (const ConfigError& error) {
+        report.not_run.emplace_back(error.what());
+        return report;
+    }
+    model::initialise_weights(*network, description.at("trainer_seed").get<uint32_t>());
+    Tensors own;
+    for (const auto& item : network->named_parameters())
+        own.emplace(item.key(), item.value());
+    for (const auto& item : network->named_buffers())
+        own.emplace(item.key(), item.value());
+    for (const auto& [name, tensor] : own)
+        if (!expected.contains(name))
+            report.check(name + " (not in the original)", std::numeric_limits<double>::quiet_NaN(), 0);
+    for (const auto& [name, values] : expected) {
+        const auto found = own.find(name);
+        if (found == own.end() || found->second.numel() != values.numel()) {
+            report.check(name + " (missing or of another shape)", std::numeric_limits<double>::quiet_NaN(), 0);
+            continue;
+        }
+        const auto value = found->second.detach().reshape({-1});
+        // Coordinates are not drawn: their last bit is that of the sine in the libraries at hand.
+        if (name.find("latlons_") != std::string::npos)
+            report.check(name + ", largest difference", (value - values.reshape({-1})).abs().max().item<double>(),
+                         kCoordinateTolerance);
+        else
+            report.check(name + ", elements that differ", double(value.ne(values.reshape({-1})).sum().item<int64_t>()),
+                         0);
+    }
+    return report;
+}
+
+} // namespace gradwind::verify

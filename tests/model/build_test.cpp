@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/core/error.h"
+#include "tests/support/small_network.h"
+
+#include <gtest/gtest.h>
+
+namespace gradwind::model
+{
+namespace
+{
+
+using nlohmann::json;
+using test::small_graph;
+using test::small_network;
+using test::small_section;
+
+struct BadSection {
+    const char* pointer;
+    const char* value; ///< JSON
+    const char* says;  ///< a part of the message
+};
+
+const BadSection kBadSections[] = {
+    {"/encoders/0/mapper/_target_", R"("x.GNNForwardMaper")", "did you mean `GNNForwardMapper`?"},
+    {"/encoders/0/mapper/_target_", R"("x.GraphTransformerForwardMapper")", "not available yet"},
+    {"/processor/_target_", R"("TransformerProcessor")", "not available yet"},
+    {"/decoders/0/mapper/_target_", R"("GNNForwardMapper")", "unknown `GNNForwardMapper`"},
+    {"/processor/num_chunks", "3", "does not divide num_layers 4"},
+    {"/processor/num_layers", "0", "must be in [1"},
+    {"/processor/num_channels", "16", "the parts must agree"},
+    {"/processor/mlp_implementation", R"("swiglo")", "did you mean `swiglu`?"},
+    {"/processor/mlp_hidden_ratio", "0.0", "must be at least 1"},
+    {"/processor/sub_graph_edge_attributes", R"(["edge_lenght"])", "did you mean `edge_length`?"},
+    {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.Gelo"}})", "available are GELU"},
+    {"/layer_kernels", R"({"LayerNorm": {"_target_": "RMSNorm"}})", "available are LayerNorm"},
+    {"/num_channels", "0", "must be in [1"},
+    {"/residual", R"({"_target_": "TruncatedConnection"})", "not available yet"},
+    {"/residual", R"({"_target_": "SkipConnection", "step": 2})", "must be in [-2, 1]"},
+    {"/bounding", R"([{"_target_": "ReluBounding", "variables": ["f"]}])", "no output variable `f`"},
+    {"/bounding", R"([{"_target_": "ReluBoundin", "variables": ["d"]}])", "did you mean `ReluBounding`?"},
+    {"/bounding", R"([{"_target_": "HardtanhBounding", "variables": ["d"], "min_val": 1, "max_val": 0}])",
+     "must be below"},
+    {"/bounding",
+     R"([{"_target_": "NormalizedReluBounding", "variables": ["d"], "min_val": [0], "normalizer": ["std"]}])",
+     "needs the statistics"},
+    {"/decoders/0/target_node_features", R"(["coordinates"])", "needs target_node_features: [encoded_data]"},
+    {"/decoders/0/target_node_features", R"(["encoded_dat"])", "did you mean `encoded_data`?"},
+    {"/model", R"({"_target_": "AnemoiEnsModelEncProcDec"})", "not available yet"},
+    {"/model", R"({"hidden_nodes_name": "mesh"})", "mesh"},
+};
+
+TEST(BuildModel, BadSectionsAreRefusedWithOneClearMessage)
+{
+    for (const auto& row : kBadSections) {
+        auto section = small_section();
+        section[json::json_pointer(row.pointer)] = json::parse(row.value);
+        try {
+            (void)small_network(section, small_graph());
+            ADD_FAILURE() << row.pointer << " = " << row.value << " was accepted";
+        } catch (const ConfigError& error) {
+            EXPECT_NE(std::string(error.what()).find(row.says), std::string::npos)
+                << row.pointer << ": " << error.what();
+        }
+    }
+}
+
+TEST(BuildModel, TheSpellingOfTheReleaseBeforeGivesTheSameNetwork)
+{
+    const auto now = small_section();
+    auto before = json::parse(R"({"hidden_dim": 8, "trainable_parameters":
+        {"data": 3, "hidden": 2, "data2hidden": 2, "hidden2hidden": 2, "hidden2data": 2}})");
+    before["encoder"] = now["encoders"]["0"]["mapper"];
+    before["decoder"] = now["decoders"]["0"]["mapper"];
+    before["processor"] = now["processor"];
+    for (const auto* part : {"encoder", "decoder", "processor"})
+        before[part].erase("trainable_size");
+    const auto x = at::randn({1, 2, 1, 13, 3}, at::kDouble);
+    EXPECT_TRUE(
+        at::equal(small_network(now, small_graph())->forward(x), small_network(before, small_graph())->forward(x)));
+}
+
+TEST(BuildModel, ZeroOutputWeightsGiveTheInputBack)
+{
+    auto section = small_section();
+    section["decoders"]["0"]["mapper"]["initialise_data_extractor_zero"] = true;
+    const auto network = small_network(section, small_graph());
+    initialise_weights(*network, 1);
+    const auto x = at::randn({1, 2, 1, 13, 3}, at::kDouble);
+    const auto y = network->forward(x);
+    for (int64_t t = 0; t < 2; ++t) {
+        EXPECT_TRUE(at::equal(y.select(1, t).select(-1, 0), x.select(1, 1).select(-1, 0)));
+        EXPECT_TRUE(at::equal(y.select(1, t).select(-1, 1), x.select(1, 1).select(-1, 2)));
+        EXPECT_EQ(y.select(1, t).select(-1, 2).abs().sum().item<double>(), 0);
+    }
+}
+
+TEST(LoadState, NamesEveryDifferenceAndCopiesNothing)
+{
+    const auto network = small_network(small_section(), small_graph());
+    std::map<std::string, at::Tensor> state;
+    for (const auto& item : network->named_parameters())
+        state[item.key()] = at::zeros_like(item.value());
+    for (const auto& item : network->named_buffers())
+        state[item.key()] = item.value();
+    state.erase("processor.proc.0.emb_edges.mlp.0.weight");
+    state["encoder.0.emb_edges.mlp.0.bias"] = at::zeros({3});
+    state["something.else"] = at::zeros({1});
+    const auto before = network->parameters()[0].clone();
+    try {
+        load_state(*network, state);
+        FAIL();
+    } catch (const CheckpointError& error) {
+        const std::string message = error.what();
+        for (const auto* part : {"processor.proc.0.emb_edges.mlp.0.weight is missing",
+                                 "encoder.0.emb_edges.mlp.0.bias is [3] but the model has [8]",
+                                 "something.else is not a part of this model"})
+            EXPECT_NE(message.find(part), std::string::npos) << message;
+    }
+    EXPECT_TRUE(at::equal(network->parameters()[0], before));
+}
+
+} // namespace
+} // namespace gradwind::model
