@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <map>
 #include <unordered_map>

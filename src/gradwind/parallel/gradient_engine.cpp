@@ -6,6 +6,7 @@
 #include "gradwind/parallel/ready_tracker.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <chrono>

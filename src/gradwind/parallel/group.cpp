@@ -6,6 +6,7 @@
 #include "gradwind/parallel/backend.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cstring>
 #include <numeric>
