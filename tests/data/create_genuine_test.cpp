@@ -43,8 +43,10 @@ protected:
             GTEST_SKIP() << "no stores in " << stores() << " (set GRADWIND_STORES)";
         const auto path = stores() / (name + ".recipe.yaml");
         recipe = parse_recipe(load_recipe(path, {}), path.parent_path());
-        made = folder.path / "made.zarr";
-        create_dataset(recipe, {made, ZarrWriter::Existing::Refuse, {}});
+        static const TempFolder folder; // each store is made once
+        made = folder.path / name;
+        if (!fs::exists(made))
+            create_dataset(recipe, {made, ZarrWriter::Existing::Refuse, {}});
         reference = read_json(stores() / (name + ".reference.json"));
     }
 
@@ -73,7 +75,6 @@ protected:
         return !forcing || reference.at("latitudes").at("dtype") == "float64";
     }
 
-    TempFolder folder;
     fs::path genuine, made;
     Recipe recipe;
     Json reference;
