@@ -102,7 +102,7 @@ Attribute lengths(const EdgeGeometry& geometry)
 
 Attribute edge_length(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     Attribute result = lengths(geometry);
     normalise(result, norm_of(config), config);
     return result;
@@ -110,7 +110,7 @@ Attribute edge_length(const EdgeGeometry& geometry, const Config& config)
 
 Attribute edge_direction(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     Attribute result = per_edge(geometry, 2, [](const Position& s, const Position& t, float* row) {
         const std::array<double, 2> towards = direction(s, t);
         row[0] = static_cast<float>(towards[0]);
@@ -123,7 +123,7 @@ Attribute edge_direction(const EdgeGeometry& geometry, const Config& config)
 /// Bearing of the source seen from the target, from north over east.
 Attribute azimuth(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     Attribute result = per_edge(geometry, 1, [](const Position& s, const Position& t, float* row) {
         const double cos_difference = s.cos_lon * t.cos_lon + s.sin_lon * t.sin_lon;
         const double sin_difference = s.sin_lon * t.cos_lon - s.cos_lon * t.sin_lon;
@@ -138,7 +138,7 @@ Attribute azimuth(const EdgeGeometry& geometry, const Config& config)
 /// sin(m a), cos(m a) for m = 1 to order, where a is the angle of the edge direction.
 Attribute directional_harmonics(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm", "order"});
+    check_keys(config, {"norm", "dtype", "order"});
     const int64_t order = config.get<int64_t>("order", 3);
     GRADWIND_CHECK(order >= 1 && order <= 1000, ConfigError, "[graph] {} must be 1 to 1000, got {}",
                    config.at("order").where(), order);
@@ -156,7 +156,7 @@ Attribute directional_harmonics(const EdgeGeometry& geometry, const Config& conf
 
 Attribute gaussian_distance_weights(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm", "sigma"});
+    check_keys(config, {"norm", "dtype", "sigma"});
     const double sigma = config.get<double>("sigma", 1.0);
     GRADWIND_CHECK(sigma > 0, ConfigError, "[graph] {} must be positive, got {}", config.at("sigma").where(), sigma);
     Attribute result = lengths(geometry);
@@ -169,7 +169,7 @@ Attribute gaussian_distance_weights(const EdgeGeometry& geometry, const Config& 
 /// exp(-((d / r - c) / sigma)^2) for each centre c; r is `r_scale`, or the longest edge of the same target.
 Attribute radial_basis_features(const EdgeGeometry& geometry, const Config& config)
 {
-    check_keys(config, {"norm", "r_scale", "centers", "sigma"});
+    check_keys(config, {"norm", "dtype", "r_scale", "centers", "sigma", "epsilon"});
     const auto centres = config.get<std::vector<double>>("centers", {0, 0.25, 0.5, 0.75, 1});
     const double sigma = config.get<double>("sigma", 0.2);
     GRADWIND_CHECK(sigma > 0 && !centres.empty(), ConfigError, "[graph] {} needs centers and a positive sigma",
@@ -186,8 +186,9 @@ Attribute radial_basis_features(const EdgeGeometry& geometry, const Config& conf
     }
     Attribute result{edges.size(), static_cast<int64_t>(centres.size()), {}};
     result.values.reserve(edges.dst.size() * centres.size());
+    const double smallest = config.get<double>("epsilon", 1e-10);
     for (size_t e = 0; e < edges.dst.size(); ++e) {
-        const double divisor = std::max(static_cast<double>(scale[static_cast<size_t>(edges.dst[e])]), 1e-10);
+        const double divisor = std::max(static_cast<double>(scale[static_cast<size_t>(edges.dst[e])]), smallest);
         for (const double centre : centres) {
             const double offset = (distances.values[e] / divisor - centre) / sigma;
             result.values.push_back(static_cast<float>(std::exp(-offset * offset)));
@@ -199,7 +200,7 @@ Attribute radial_basis_features(const EdgeGeometry& geometry, const Config& conf
 
 Attribute from_nodes(const NodeSet& nodes, const std::vector<int32_t>& ids, const Config& config)
 {
-    check_keys(config, {"node_attr_name", "norm"});
+    check_keys(config, {"node_attr_name", "norm", "dtype"});
     const auto name = config.get<std::string>("node_attr_name");
     const auto found = nodes.attributes.find(name);
     GRADWIND_CHECK(found != nodes.attributes.end(), ConfigError, "[graph] {}: node set `{}` has no attribute `{}`",

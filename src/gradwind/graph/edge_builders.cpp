@@ -93,34 +93,38 @@ void check_masks_and(const Config& config, std::initializer_list<const char*> ow
 }
 
 EdgeList nearest_edges(Builder& builder, const std::string& source, const std::string& target, const Config& config,
-                       Search search)
+                       Search search, const char* number_key = "num_nearest_neighbours")
 {
-    check_masks_and(config, {"num_nearest_neighbours"});
-    const auto k = config.get<int64_t>("num_nearest_neighbours");
+    const auto k = config.get<int64_t>(number_key);
     Ends both = ends(builder, source, target, config, search);
     const auto n_candidates = static_cast<int64_t>(both.candidates.tree().points().size());
     GRADWIND_CHECK(k >= 1 && k <= n_candidates, ConfigError,
                    "[graph] {} must be between 1 and {}, the number of nodes to choose from, got {}",
-                   config.at("num_nearest_neighbours").where(), n_candidates, k);
+                   config.at(number_key).where(), n_candidates, k);
     return edges_of(both.candidates.tree().nearest(both.queries.points(), k), both, search);
 }
 
 EdgeList knn_edges(Builder& builder, const std::string& source, const std::string& target, const Config& config)
 {
+    check_masks_and(config, {"num_nearest_neighbours"});
     return nearest_edges(builder, source, target, config, Search::FromTargets);
 }
 
 EdgeList reversed_knn_edges(Builder& builder, const std::string& source, const std::string& target,
                             const Config& config)
 {
+    check_masks_and(config, {"num_nearest_neighbours"});
     return nearest_edges(builder, source, target, config, Search::FromSources);
 }
 
 /// Pairs in which each end is among the nearest of the other; target-major as KNNEdges.
 EdgeList mutual_knn_edges(Builder& builder, const std::string& source, const std::string& target, const Config& config)
 {
+    check_masks_and(config, {"num_nearest_neighbours", "reversed_num_nearest_neighbours"});
+    const bool own_number = config.has("reversed_num_nearest_neighbours");
+    const char* reversed_key = own_number ? "reversed_num_nearest_neighbours" : "num_nearest_neighbours";
     const EdgeList forward = nearest_edges(builder, source, target, config, Search::FromTargets);
-    const EdgeList backward = nearest_edges(builder, source, target, config, Search::FromSources);
+    const EdgeList backward = nearest_edges(builder, source, target, config, Search::FromSources, reversed_key);
     const auto key = [](const EdgeList& list, size_t e) {
         return (static_cast<uint64_t>(list.src[e]) << 32) | static_cast<uint64_t>(list.dst[e]);
     };

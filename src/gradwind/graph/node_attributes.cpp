@@ -29,7 +29,7 @@ Attribute weights(const std::vector<double>& values, const Config& config)
 
 Attribute spherical_area_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm", "radius", "centre", "center", "fill_value"});
+    check_keys(config, {"norm", "dtype", "radius", "centre", "center", "fill_value"});
     const double radius = config.get<double>("radius", 1.0);
     const double fill_value = config.get<double>("fill_value", 0.0);
     GRADWIND_CHECK(radius > 0, ConfigError, "[graph] {} must be positive, got {}", config.at("radius").where(), radius);
@@ -41,14 +41,14 @@ Attribute spherical_area_weights(Builder&, const NodeSet& nodes, const Config& c
 
 Attribute planar_area_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     return weights(grid::planar_cell_areas(nodes.lat_rad, nodes.lon_rad), config);
 }
 
 /// Cells of the selected nodes alone; 0 elsewhere.
 Attribute masked_planar_area_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm", "mask_node_attr_name"});
+    check_keys(config, {"norm", "dtype", "mask_node_attr_name"});
     const std::vector<uint8_t> mask = node_mask(nodes, config.get<std::string>("mask_node_attr_name"));
     std::vector<float> lat;
     std::vector<float> lon;
@@ -70,7 +70,7 @@ Attribute masked_planar_area_weights(Builder&, const NodeSet& nodes, const Confi
 
 Attribute cosine_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm", "min_value", "max_value"});
+    check_keys(config, {"norm", "dtype", "min_value", "max_value"});
     const double min = config.get<double>("min_value", 1e-3);
     const double max = config.get<double>("max_value", 1.0);
     std::vector<double> values;
@@ -82,7 +82,7 @@ Attribute cosine_weights(Builder&, const NodeSet& nodes, const Config& config)
 /// Area of the band between the latitudes half way to the neighbouring rings, shared by the points of a ring.
 Attribute isolatitude_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     std::vector<float> rings = nodes.lat_rad;
     std::sort(rings.begin(), rings.end());
     rings.erase(std::unique(rings.begin(), rings.end()), rings.end());
@@ -108,14 +108,14 @@ Attribute isolatitude_weights(Builder&, const NodeSet& nodes, const Config& conf
 
 Attribute uniform_weights(Builder&, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     return weights(std::vector<double>(nodes.lat_rad.size(), 1), config);
 }
 
 /// 1 for the nodes of a mesh that lie within its area.
 Attribute limited_area_mask(Builder& builder, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"norm"});
+    check_keys(config, {"norm", "dtype"});
     const std::optional<TriMesh>& mesh = builder.geometry_of(nodes.name).tri;
     GRADWIND_CHECK(mesh && !mesh->in_area.empty(), ConfigError,
                    "[graph] {} needs the nodes of LimitedAreaTriNodes or StretchedTriNodes; `{}` was made otherwise",
@@ -131,7 +131,7 @@ Attribute limited_area_mask(Builder& builder, const NodeSet& nodes, const Config
 /// Masks named by `masks`: attributes of the node set, or attributes written out in place.
 std::vector<std::vector<uint8_t>> operands(Builder& builder, const NodeSet& nodes, const Config& config)
 {
-    check_keys(config, {"masks", "norm"});
+    check_keys(config, {"masks", "norm", "dtype"});
     const Config masks = config.at("masks");
     const std::vector<Config> list = masks.is_list() ? masks.items() : std::vector<Config>{masks};
     GRADWIND_CHECK(!list.empty(), ConfigError, "[graph] {} names no mask", masks.where());

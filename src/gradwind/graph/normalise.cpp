@@ -18,7 +18,8 @@ namespace
 
 enum class Norm { L1, L2, UnitMax, UnitRange, UnitStd, Log1p };
 
-constexpr std::array<std::pair<const char*, Norm>, 6> kNorms{{{"l1", Norm::L1},
+constexpr std::array<std::pair<const char*, Norm>, 7> kNorms{{{"l1", Norm::L1},
+                                                              {"unit-sum", Norm::L1},
                                                               {"l2", Norm::L2},
                                                               {"unit-max", Norm::UnitMax},
                                                               {"unit-range", Norm::UnitRange},

@@ -20,6 +20,19 @@ namespace
 
 using AttributeConfigs = std::vector<EdgeAttributeConfigs>;
 
+/// Keeps the numbers that the nodes had before some were removed, if that is asked for.
+void save_indices(NodeSet& nodes, const Config& config)
+{
+    if (!config.has("save_mask_indices_to_attr"))
+        return;
+    GRADWIND_CHECK(nodes.size() <= (int64_t{1} << 24), ConfigError,
+                   "[graph] {}: numbers of {} nodes do not fit a float32 attribute",
+                   config.at("save_mask_indices_to_attr").where(), nodes.size());
+    Attribute& indices = nodes.attributes[config.get<std::string>("save_mask_indices_to_attr")];
+    indices = {nodes.size(), 1, std::vector<float>(static_cast<size_t>(nodes.size()))};
+    std::iota(indices.values.begin(), indices.values.end(), 0.0f);
+}
+
 void remove_unconnected(Graph& graph, const Config& config, const AttributeConfigs&)
 {
     check_keys(config, {"nodes_name", "ignore", "save_mask_indices_to_attr"});
@@ -38,21 +51,14 @@ void remove_unconnected(Graph& graph, const Config& config, const AttributeConfi
                 connected[static_cast<size_t>(node)] = 1;
         }
     }
-    if (config.has("save_mask_indices_to_attr")) {
-        Attribute& indices = nodes.attributes[config.get<std::string>("save_mask_indices_to_attr")];
-        indices = {nodes.size(), 1, std::vector<float>(connected.size())};
-        GRADWIND_CHECK(nodes.size() <= (int64_t{1} << 24), ConfigError,
-                       "[graph] {}: indices of {} nodes do not fit a float32 attribute",
-                       config.at("save_mask_indices_to_attr").where(), nodes.size());
-        std::iota(indices.values.begin(), indices.values.end(), 0.0f);
-    }
+    save_indices(nodes, config);
     keep_nodes(graph, name, connected);
 }
 
 /// area: north, west, south, east in degrees; west may lie east of east across the date line.
 void subset_in_area(Graph& graph, const Config& config, const AttributeConfigs&)
 {
-    check_keys(config, {"nodes_name", "area"});
+    check_keys(config, {"nodes_name", "area", "save_mask_indices_to_attr"});
     const auto name = config.get<std::string>("nodes_name");
     const auto area = config.get<std::vector<double>>("area");
     GRADWIND_CHECK(area.size() == 4 && area[0] >= area[2], ConfigError,
@@ -60,7 +66,7 @@ void subset_in_area(Graph& graph, const Config& config, const AttributeConfigs&)
                    fmt::join(area, ", "));
     const auto turn = [](double degrees) { return std::fmod(std::fmod(degrees, 360) + 360, 360); };
     const double width = area[3] - area[1] >= 360 ? 360 : turn(area[3] - area[1]);
-    const NodeSet& nodes = graph.node_set(name);
+    NodeSet& nodes = graph.node_set(name);
     std::vector<uint8_t> mask;
     for (size_t i = 0; i < nodes.lat_rad.size(); ++i) {
         const double lat = nodes.lat_rad[i] * 180 / std::numbers::pi;
@@ -69,6 +75,7 @@ void subset_in_area(Graph& graph, const Config& config, const AttributeConfigs&)
     }
     GRADWIND_CHECK(std::find(mask.begin(), mask.end(), 1) != mask.end(), ConfigError,
                    "[graph] {} holds none of the {} nodes of `{}`", config.at("area").where(), nodes.size(), name);
+    save_indices(nodes, config);
     keep_nodes(graph, name, mask);
 }
 
