@@ -10,8 +10,10 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <chrono>
 #include <csignal>
 #include <map>
+#include <thread>
 
 namespace gradwind::parallel
 {
@@ -54,7 +56,8 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
     }
 };
 
-enum class Style { Plain, Checkpointed };
+/// Slow: a backward that gives a bucket which left too early the time to arrive.
+enum class Style { Plain, Checkpointed, Slow };
 
 /// A small model with a parameter used twice, one used on odd ranks only, one never used, and one without a dimension.
 struct Model {
@@ -79,7 +82,9 @@ struct Model {
     {
         at::Tensor h = sample.matmul(of("first"));
         for (int turn = 0; turn < 2; ++turn)
-            h = style == Style::Plain ? middle(h) : Checkpoint::apply(h, &middle);
+            h = style == Style::Checkpointed ? Checkpoint::apply(h, &middle) : middle(h);
+        if (style == Style::Slow)
+            h.register_hook([](const at::Tensor&) { std::this_thread::sleep_for(std::chrono::milliseconds(50)); });
         if (rank % 2 == 1)
             h = h * of("odd");
         return h.matmul(of("last")).sum();
@@ -142,6 +147,7 @@ void expect_reference(const GradientEngine& engine, const Model& model, const Ca
 constexpr Case kCases[] = {
     {.name = "plain"},
     {.name = "small buckets", .bucket_mib = 0.0005},
+    {.name = "slow backward", .style = Style::Slow, .bucket_mib = 0.0005},
     {.name = "checkpointed", .style = Style::Checkpointed, .bucket_mib = 0.0005},
     {.name = "accumulated", .accumulation = 3, .bucket_mib = 0.001},
     {.name = "rank 0 without samples", .rank_without_samples = 0, .bucket_mib = 0.0005},
