@@ -250,6 +250,14 @@ TEST_F(ConfigFiles, OlderSpellingsMoveAndLeaveANote)
                                     (folder_ / "x.yaml").string()));
 }
 
+TEST_F(ConfigFiles, DefaultsLeaveOutWhatIsInherited)
+{
+    // A part of a combined loss without scalers has those of the whole; an empty list would switch them off.
+    const std::string yaml = "training: {training_loss: {datasets: {data: {_target_: CombinedLoss, scalers: [a],\n"
+                             "  losses: [{_target_: HuberLoss}]}}}}\n";
+    EXPECT_EQ(value(yaml, "training.training_loss.datasets.data.losses"), R"([{"_target_":"HuberLoss","delta":1.0}])");
+}
+
 TEST_F(ConfigFiles, SixteenMixedIsTakenAsBf16)
 {
     write("x.yaml", "training: {precision: 16-mixed}\n");

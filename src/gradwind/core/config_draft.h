@@ -13,7 +13,7 @@
 namespace gradwind
 {
 
-/// A dotted path in its parts. Keys that contain dots do not exist here.
+/// A dotted path in its parts. A key that contains a dot itself cannot be named by one.
 using ConfigPath = std::vector<std::string>;
 
 [[nodiscard]] ConfigPath split_path(std::string_view path);

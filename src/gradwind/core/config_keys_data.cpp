@@ -128,8 +128,7 @@ constexpr KeySpec dataloader_table[] = {
 #undef LOADER_KEYS
 
 constexpr KeySpec normalizer_keys[] = {
-    {"config.default", "string", "mean-std", "mean-std, std, min-max, max, none", "",
-     "Method of variables not listed."},
+    {"config.default", "string", "", "mean-std, std, min-max, max, none", "", "Method of variables not listed."},
     {"config.mean-std", "strings", "", "", "", "Variables: minus mean, over standard deviation."},
     {"config.std", "strings", "", "", "", "Variables: over standard deviation."},
     {"config.min-max", "strings", "", "", "", "Variables: to 0 .. 1."},
