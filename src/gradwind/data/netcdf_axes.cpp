@@ -151,6 +151,10 @@ bool find_grid(const NetcdfFile& file, const Variable& variable, const Config& r
     space.erase(std::unique(space.begin(), space.end()), space.end());
     axes.grid.latitudes = spread(variable, space, *latitude);
     axes.grid.longitudes = spread(variable, space, *longitude);
+    // Some axes run on beyond a full circle (20..377.5); readers expect -180..180 or 0..360.
+    for (auto& degrees : axes.grid.longitudes)
+        if (degrees > 360 && degrees <= 720)
+            degrees -= 360;
     axes.grid.precision = latitude->precision;
     for (const auto dimension : space)
         axes.grid.field_shape.push_back(variable.dimensions[dimension].length);

@@ -164,9 +164,12 @@ private:
         while (const auto message = GribMessage::read(file, paths_[index])) {
             ++messages;
             const auto mars = message->mars();
-            if (!filter.accepts(mars))
+            // Members of some streams have a number that is not among their MARS keys.
+            const auto number = message->has("number") ? message->integer("number") : 0;
+            auto keys = mars;
+            keys.try_emplace("number", std::to_string(number));
+            if (!filter.accepts(keys))
                 continue;
-            const auto number = mars.contains("number") ? message->integer("number") : 0;
             numbers.insert(number);
             add_message(*message, mars, number, {index, message->integer("offset")});
         }
