@@ -33,11 +33,11 @@ void compare_with_torch(const Setting& setting)
     const std::vector<int64_t> sizes = {70000, 3, 30000}; // three elements at the end belong to nobody
     auto arena = start.clone();
     auto gradients = at::zeros_like(arena);
-    std::vector<ArenaSlice> slices;
+    std::vector<parallel::Slice> slices;
     std::vector<at::Tensor> reference;
     int64_t begin = 0;
     for (const auto size : sizes) {
-        slices.push_back({"p" + std::to_string(slices.size()), begin, size});
+        slices.push_back({"p" + std::to_string(slices.size()), begin, size, {size}});
         reference.push_back(start.narrow(0, begin, size).clone().requires_grad_(true));
         begin += size;
     }
@@ -50,7 +50,7 @@ void compare_with_torch(const Setting& setting)
         const double lr = step == 0 ? 0.0 : 1e-2 / (1 + step);
         gradients.copy_(at::randn({100003}, at::kDouble) * (step + 1));
         for (size_t i = 0; i < slices.size(); ++i)
-            reference[i].mutable_grad() = gradients.narrow(0, slices[i].begin, slices[i].count).clone();
+            reference[i].mutable_grad() = gradients.narrow(0, slices[i].offset, slices[i].numel).clone();
         if (setting.clip.kind == ClipKind::Value)
             torch::nn::utils::clip_grad_value_(reference, setting.clip.threshold);
         const double norm = setting.clip.kind == ClipKind::Norm
@@ -66,7 +66,7 @@ void compare_with_torch(const Setting& setting)
     }
     const double tolerance = setting.type == at::kDouble ? kDoubleTolerance : kFloatTolerance;
     for (size_t i = 0; i < slices.size(); ++i) {
-        const auto ours = arena.narrow(0, slices[i].begin, slices[i].count);
+        const auto ours = arena.narrow(0, slices[i].offset, slices[i].numel);
         EXPECT_LT((ours - reference[i]).norm().item<double>(), tolerance * reference[i].norm().item<double>()) << i;
     }
     EXPECT_EQ(optimizer.steps(), 10);
@@ -99,7 +99,7 @@ TEST(AdamW, DoesNotDependOnTheNumberOfThreads)
         at::set_num_threads(n_threads);
         at::manual_seed(5);
         auto arena = at::randn({200001}), gradients = at::randn({200001});
-        AdamW optimizer({{"p", 0, 200001}}, arena, gradients, {}, {ClipKind::Norm, 1.0});
+        AdamW optimizer({{"p", 0, 200001, {200001}}}, arena, gradients, {}, {ClipKind::Norm, 1.0});
         for (int step = 0; step < 3; ++step)
             optimizer.step(1e-3);
         results.push_back(arena);
@@ -112,7 +112,7 @@ TEST(AdamW, AGradientThatIsNotFiniteChangesNothingAndIsNamed)
 {
     for (const auto type : {at::kFloat, at::kDouble}) {
         auto arena = at::ones({10}, type), gradients = at::ones({10}, type);
-        AdamW optimizer({{"first", 0, 4}, {"second", 4, 6}}, arena, gradients, {}, {ClipKind::Value, 32});
+        AdamW optimizer({{"first", 0, 4, {4}}, {"second", 4, 6, {2, 3}}}, arena, gradients, {}, {ClipKind::Value, 32});
         optimizer.step(0.1);
         const auto weights = arena.clone(), moments = optimizer.exp_avg().clone();
         gradients[7] = std::numeric_limits<double>::quiet_NaN();
@@ -124,10 +124,23 @@ TEST(AdamW, AGradientThatIsNotFiniteChangesNothingAndIsNamed)
     }
 }
 
+TEST(AdamW, MomentsMoveWithTheArena)
+{
+    auto arena = at::ones({6}), gradients = at::arange(6, at::kFloat);
+    AdamW optimizer({{"a", 0, 2, {2}}, {"b", 2, 4, {2, 2}}}, arena, gradients, {}, {});
+    optimizer.step(0.1);
+    const auto before = optimizer.state();
+    optimizer.move_to({{"b", 0, 4, {2, 2}}, {"a", 4, 2, {2}}}, at::zeros({6}), at::zeros({6}));
+    const auto after = optimizer.state();
+    EXPECT_EQ(after[0].first, "exp_avg.b");
+    EXPECT_TRUE(at::equal(after[0].second, before[2].second));
+    EXPECT_TRUE(at::equal(after[3].second, before[1].second));
+}
+
 TEST(AdamW, NormOfLargeFloatGradientsDoesNotOverflow)
 {
     auto arena = at::zeros({4}), gradients = at::full({4}, 1e30);
-    AdamW optimizer({{"p", 0, 4}}, arena, gradients, {}, {ClipKind::Norm, 1.0});
+    AdamW optimizer({{"p", 0, 4, {4}}}, arena, gradients, {}, {ClipKind::Norm, 1.0});
     const auto done = optimizer.step(0.1);
     EXPECT_TRUE(done.applied);
     EXPECT_NEAR(done.grad_norm, 2e30, 1e24);

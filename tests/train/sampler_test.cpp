@@ -157,9 +157,10 @@ TEST(Sampler, ResumesInMidEpochAndInLaterEpochs)
 TEST(Sampler, LimitBatchesCutsTheEpoch)
 {
     SamplerOptions options{.batch_size = 2, .effective_batch = 8};
-    options.limit_batches = 6; // passes; four of them are one step
+    options.limit.batches = 6; // passes; four of them are one step
     EXPECT_EQ(steps_of(100, 1, options).size(), 2u);
-    EXPECT_EQ(steps_of(100, 2, {.batch_size = 2, .effective_batch = 8, .limit_batches = 3}).size(), 2u);
+    EXPECT_EQ(steps_of(100, 2, {.batch_size = 2, .effective_batch = 8, .limit = {.batches = 3}}).size(), 2u);
+    EXPECT_EQ(steps_of(100, 2, {.batch_size = 4, .effective_batch = 8, .limit = {.fraction = 0.5}}).size(), 6u);
     options.order = SampleOrder::Anemoi;
     options.accumulation = 4;
     Sampler sampler(options);

@@ -57,6 +57,9 @@ void check_keys(const Config& config, std::span<const char* const> known)
     for (const std::string& key : config.keys()) {
         if (key == "_target_" || std::find(names.begin(), names.end(), key) != names.end())
             continue;
+        // Defaults come from the table of keys; a storage type has no meaning here, values are float32.
+        if (key == "dtype" || config.at(key).origin().source == "default")
+            continue;
         throw ConfigError(fmt::format("[graph] unknown {}{}", config.at(key).where(), did_you_mean(key, names)));
     }
 }

@@ -27,8 +27,8 @@ bool is_fused(const at::Tensor& tensor)
 
 } // namespace
 
-AdamW::AdamW(std::vector<ArenaSlice> slices, at::Tensor parameters, at::Tensor gradients, const AdamWOptions& options,
-             const ClipOptions& clip)
+AdamW::AdamW(std::vector<parallel::Slice> slices, at::Tensor parameters, at::Tensor gradients,
+             const AdamWOptions& options, const ClipOptions& clip)
     : slices_(std::move(slices)), parameters_(std::move(parameters)), gradients_(std::move(gradients)),
       options_(options), clip_(clip)
 {
@@ -37,9 +37,18 @@ AdamW::AdamW(std::vector<ArenaSlice> slices, at::Tensor parameters, at::Tensor g
                        parameters_.scalar_type() == gradients_.scalar_type(),
                    InternalError, "[adamw] expected flat arenas of one size and type");
     for (const auto& slice : slices_)
-        GRADWIND_ASSERT(slice.begin >= 0 && slice.begin + slice.count <= parameters_.numel());
+        GRADWIND_ASSERT(slice.offset >= 0 && slice.offset + slice.numel <= parameters_.numel());
     exp_avg_ = at::zeros_like(parameters_);
     exp_avg_sq_ = at::zeros_like(parameters_);
+}
+
+void AdamW::move_to(std::vector<parallel::Slice> slices, at::Tensor parameters, at::Tensor gradients)
+{
+    exp_avg_ = parallel::rearrange(exp_avg_, slices_, slices);
+    exp_avg_sq_ = parallel::rearrange(exp_avg_sq_, slices_, slices);
+    slices_ = std::move(slices);
+    parameters_ = std::move(parameters);
+    gradients_ = std::move(gradients);
 }
 
 double AdamW::gradient_norm() const
@@ -63,7 +72,7 @@ double AdamW::gradient_norm() const
 std::string AdamW::first_non_finite() const
 {
     for (const auto& slice : slices_)
-        if (!at::isfinite(gradients_.narrow(0, slice.begin, slice.count)).all().item<bool>())
+        if (!at::isfinite(gradients_.narrow(0, slice.offset, slice.numel)).all().item<bool>())
             return slice.name;
     return "a gradient outside all parameters";
 }
@@ -135,8 +144,9 @@ std::vector<std::pair<std::string, at::Tensor>> AdamW::state() const
 {
     std::vector<std::pair<std::string, at::Tensor>> result;
     for (const auto& slice : slices_) {
-        result.emplace_back("exp_avg." + slice.name, exp_avg_.narrow(0, slice.begin, slice.count));
-        result.emplace_back("exp_avg_sq." + slice.name, exp_avg_sq_.narrow(0, slice.begin, slice.count));
+        result.emplace_back("exp_avg." + slice.name, exp_avg_.narrow(0, slice.offset, slice.numel).view(slice.shape));
+        result.emplace_back("exp_avg_sq." + slice.name,
+                            exp_avg_sq_.narrow(0, slice.offset, slice.numel).view(slice.shape));
     }
     return result;
 }

@@ -2,22 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // AdamW over flat arenas of parameters and gradients, with clipping.
 #pragma once
+#include "gradwind/parallel/arena.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gradwind::train
 {
-
-/// The part of the arenas that one parameter occupies.
-struct ArenaSlice {
-    std::string name;
-    int64_t begin = 0;
-    int64_t count = 0;
-};
 
 struct AdamWOptions {
     double beta1 = 0.9, beta2 = 0.95;
@@ -46,19 +41,22 @@ class AdamW
 {
 public:
     /// @param parameters, gradients  flat, contiguous, equal size, dtype and device; both are used in place
-    AdamW(std::vector<ArenaSlice> slices, at::Tensor parameters, at::Tensor gradients, const AdamWOptions& options,
+    AdamW(std::vector<parallel::Slice> slices, at::Tensor parameters, at::Tensor gradients, const AdamWOptions& options,
           const ClipOptions& clip);
+
+    /// The arenas were laid out anew: moments move along. Old slices are those of the last call, or the constructor's.
+    void move_to(std::vector<parallel::Slice> slices, at::Tensor parameters, at::Tensor gradients);
 
     /// Clips and applies one step with this rate; a gradient that is not finite leaves weights and moments untouched.
     OptimizerStep step(double lr);
     [[nodiscard]] int64_t steps() const { return steps_; }
     [[nodiscard]] const at::Tensor& exp_avg() const { return exp_avg_; }
     [[nodiscard]] const at::Tensor& exp_avg_sq() const { return exp_avg_sq_; }
-    [[nodiscard]] const std::vector<ArenaSlice>& slices() const { return slices_; }
 
-    /// Moments under `exp_avg.<parameter>` and `exp_avg_sq.<parameter>`: views of the arenas.
+    /// Moments under `exp_avg.<parameter>` and `exp_avg_sq.<parameter>`, in the parameters' shapes: views of the
+    /// arenas, to be written to a checkpoint or filled from one.
     [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> state() const;
-    /// Restores moments that were written by state() on any layout, and the step count that bias correction needs.
+    /// What the bias correction of restored moments needs.
     void restore_step_count(int64_t steps) { steps_ = steps; }
 
 private:
@@ -67,7 +65,7 @@ private:
     void apply_fused(double lr, double scale);
     void apply_generic(double lr, double scale);
 
-    std::vector<ArenaSlice> slices_;
+    std::vector<parallel::Slice> slices_;
     at::Tensor parameters_, gradients_, exp_avg_, exp_avg_sq_;
     AdamWOptions options_;
     ClipOptions clip_;

@@ -27,6 +27,11 @@ std::pair<int64_t, int64_t> balanced_range(int64_t n, int64_t n_parts, int64_t p
     return {first, first + size + (part < longer ? 1 : 0)};
 }
 
+int64_t BatchLimit::of(int64_t n_batches) const
+{
+    return batches ? std::min(*batches, n_batches) : int64_t(fraction * double(n_batches));
+}
+
 Sampler::Sampler(const SamplerOptions& options, const SamplerState& state) : options_(options), state_(state)
 {
     GRADWIND_ASSERT(options.batch_size > 0 && options.effective_batch > 0 && options.accumulation > 0);
@@ -64,9 +69,9 @@ void Sampler::begin_epoch(int64_t n_anchors)
 void Sampler::plan_global(int64_t n_anchors)
 {
     const int64_t passes = ceil_div(ceil_div(options_.effective_batch, options_.n_replicas), options_.batch_size);
-    n_used_ = n_anchors;
-    if (options_.limit_batches)
-        n_used_ = std::min(n_used_, ceil_div(*options_.limit_batches, passes) * options_.effective_batch);
+    const int64_t n_passes = ceil_div(n_anchors, options_.effective_batch) * passes;
+    const int64_t allowed = options_.limit.of(n_passes);
+    n_used_ = std::min(n_anchors, ceil_div(allowed, passes) * options_.effective_batch);
     n_steps_ = ceil_div(n_used_, options_.effective_batch);
 }
 
@@ -92,8 +97,7 @@ void Sampler::plan_anemoi(int64_t n_anchors)
         for (auto& batches : of_worker)
             if (i < batches.size())
                 batches_.push_back(std::move(batches[i]));
-    if (options_.limit_batches && int64_t(batches_.size()) > *options_.limit_batches)
-        batches_.resize(size_t(*options_.limit_batches));
+    batches_.resize(size_t(options_.limit.of(int64_t(batches_.size()))));
     n_steps_ = ceil_div(int64_t(batches_.size()), options_.accumulation);
 }
 

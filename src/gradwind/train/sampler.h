@@ -21,6 +21,13 @@ enum class Shuffle { No, Yes };
 /// Whether the random stream goes on from epoch to epoch or starts anew with each epoch's own seed (spec §10.3).
 enum class Stream { Continued, RestartedEachEpoch };
 
+/// How many batches of each replica an epoch has at most: a number, or a fraction of all there are.
+struct BatchLimit {
+    std::optional<int64_t> batches{};
+    double fraction = 1;
+    [[nodiscard]] int64_t of(int64_t n_batches) const;
+};
+
 struct SamplerOptions {
     SampleOrder order = SampleOrder::Global;
     Shuffle shuffle = Shuffle::Yes;
@@ -31,9 +38,8 @@ struct SamplerOptions {
     int64_t accumulation = 1;    ///< Anemoi: forward passes of one optimiser step
     int64_t n_replicas = 1;
     int64_t replica = 0;
-    int64_t n_workers = 1;                  ///< Anemoi: loader workers whose batches alternate
-    std::optional<int64_t> limit_batches{}; ///< forward passes of a replica in an epoch at most (Global: of the share
-                                            ///< that effective_batch gives)
+    int64_t n_workers = 1; ///< Anemoi: loader workers whose batches alternate
+    BatchLimit limit{};
 };
 
 /// One forward pass of this replica: indices into the list of valid anchors, and what every sample's loss is scaled by

@@ -1,0 +1,114 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/cli/train_command.h"
+
+#include "gradwind/cli/progress_printer.h"
+#include "gradwind/core/config_loader.h"
+#include "gradwind/core/config_schema.h"
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/launch.h"
+#include "gradwind/train/trainer.h"
+
+#include <chrono>
+#include <ctime>
+#include <ostream>
+
+namespace gradwind::cli
+{
+
+namespace fs = std::filesystem;
+
+namespace
+{
+
+std::string time_stamp()
+{
+    const std::time_t now = std::time(nullptr);
+    std::tm parts{};
+    ::gmtime_r(&now, &parts);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y%m%d-%H%M%S", &parts);
+    return text;
+}
+
+/// The run folder that a checkpoint belongs to: the nearest folder above it that holds a configuration.
+fs::path run_folder_of(const fs::path& resume)
+{
+    for (auto folder = fs::absolute(resume).lexically_normal(); folder != folder.root_path();
+         folder = folder.parent_path())
+        if (fs::exists(folder / "config.yaml"))
+            return folder;
+    throw CheckpointError(fmt::format("[train] expected a run folder (with config.yaml) or a checkpoint in one at {}, "
+                                      "found {}",
+                                      resume.string(), fs::exists(resume) ? "none" : "nothing"));
+}
+
+/// Starts the command again in every process, with what must be equal in all of them already decided.
+int launch(const TrainCommand& command, const fs::path& run_dir)
+{
+    std::vector<std::string> arguments = {fs::read_symlink("/proc/self/exe").string(), "train"};
+    if (!command.config.empty())
+        arguments.push_back(command.config.string());
+    arguments.insert(arguments.end(), command.overrides.begin(), command.overrides.end());
+    if (!command.resume.empty())
+        arguments.insert(arguments.end(), {"--resume", command.resume.string()});
+    else
+        arguments.insert(arguments.end(), {"--run", run_dir.string()});
+    if (command.record == TrainCommand::Record::Yes)
+        arguments.emplace_back("--record");
+    // A rank that was told to stop saves first.
+    return parallel::launch_local(arguments, {.processes = command.nproc, .grace_seconds = 60});
+}
+
+Config load(const TrainCommand& command, const fs::path& run_dir)
+{
+    const auto file = command.resume.empty() ? command.config : run_dir / "config.yaml";
+    auto config = load_config({.file = file, .overrides = command.overrides});
+    return config;
+}
+
+} // namespace
+
+int run(const TrainCommand& command, std::ostream& out)
+{
+    const bool is_resumed = !command.resume.empty();
+    GRADWIND_CHECK(is_resumed || !command.config.empty(), ConfigError,
+                   "[train] expected a configuration file or --resume DIR, found neither");
+    auto run_dir = is_resumed ? run_folder_of(command.resume) : command.run_dir;
+    const auto config = load(command, run_dir);
+    const auto checked = check_config(config);
+    if (run_dir.empty())
+        run_dir = fs::path(config.get<std::string>("system.output.root", "runs")) /
+                  fmt::format("{}-{}", command.config.stem().string(), time_stamp());
+    if (command.nproc > 1)
+        return launch(command, run_dir);
+
+    const auto environment = parallel::resolve_environment(parallel::process_variables());
+    ProgressPrinter printer(out);
+    if (environment.rank == 0) {
+        printer.note(environment.description);
+        printer.note("run folder " + run_dir.string());
+        for (const auto& note : checked.notes)
+            printer.note(note);
+        if (!checked.ignored.empty())
+            printer.note(
+                fmt::format("{} keys have no effect here, `gradwind config check` lists them", checked.ignored.size()));
+    }
+    const auto result = train::run_training(
+        config, environment,
+        {.run_dir = run_dir,
+         .resume = is_resumed ? std::optional(command.resume) : std::nullopt,
+         .reference = std::nullopt,
+         .record = command.record == TrainCommand::Record::Yes ? train::Record::Yes : train::Record::No},
+        printer);
+    printer.finish();
+    const bool interrupted = result.end == train::TrainEnd::Interrupted;
+    if (environment.rank == 0)
+        printer.note(fmt::format("{} at step {} after {:.1f} s; checkpoint {}{}",
+                                 interrupted ? "interrupted" : "finished", result.step, result.wall_s,
+                                 result.checkpoint.string(),
+                                 interrupted ? "; go on with `gradwind train --resume " + run_dir.string() + "`" : ""));
+    return int(interrupted ? ExitCode::Interrupted : ExitCode::Ok);
+}
+
+} // namespace gradwind::cli

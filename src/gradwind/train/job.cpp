@@ -1,0 +1,206 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/job.h"
+
+#include "gradwind/core/datetime.h"
+#include "gradwind/core/error.h"
+#include "gradwind/loss/variable_groups.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Context.h>
+
+#include <algorithm>
+
+namespace gradwind::train
+{
+
+namespace
+{
+
+/// An attribute of the data nodes as the loss wants it: [N, columns], undefined where there is none.
+at::Tensor node_attribute(const graph::NodeSet& nodes, const std::string& name)
+{
+    const auto found = nodes.attributes.find(name);
+    if (found == nodes.attributes.end())
+        return {};
+    const auto& attribute = found->second;
+    return at::tensor(attribute.values).reshape({attribute.n_rows, attribute.n_cols});
+}
+
+/// Statistics of tendencies over every output step that the store has them for, nearest first.
+std::vector<std::pair<std::string, Statistics>> tendencies(const data::Dataset& dataset, const ForecasterTask& task)
+{
+    std::vector<std::pair<std::string, Statistics>> result;
+    for (int64_t i = 1; i <= task.n_step_output; ++i)
+        if (const auto found = dataset.statistics_tendencies(i * task.timestep_s))
+            result.emplace_back(frequency_to_string(i * task.timestep_s), *found);
+    return result;
+}
+
+/// Ranges of the original's validation metrics: one a variable by group, the named ones, all (spec §7.7).
+std::vector<MetricRange> metric_ranges(const Config& training, const std::string& dataset_name,
+                                       const loss::VariableGroups& groups, const VariableTable& variables)
+{
+    const auto outputs = variables.output_names();
+    std::vector<MetricRange> result;
+    const auto add = [&](const std::string& name, int64_t column) {
+        const auto found = std::find_if(result.begin(), result.end(), [&](const auto& r) { return r.name == name; });
+        if (found == result.end())
+            result.push_back({name, {column}});
+        else
+            found->columns.push_back(column);
+    };
+    for (size_t i = 0; i < outputs.size(); ++i) {
+        const auto place = groups.place(outputs[i]);
+        add(place.group + "_" + place.param, int64_t(i));
+    }
+    if (const auto section = training.find("metrics"); section && !section->is_null()) {
+        const auto names = section->is_map() ? loss::dataset_section(*section, dataset_name) : *section;
+        for (const auto& name : names.as<std::vector<std::string>>())
+            if (const auto found = std::find(outputs.begin(), outputs.end(), name); found != outputs.end())
+                add(name, found - outputs.begin());
+    }
+    MetricRange all{"all", {}};
+    for (size_t i = 0; i < outputs.size(); ++i)
+        all.columns.push_back(int64_t(i));
+    result.push_back(std::move(all));
+    return result;
+}
+
+void build_losses(Job& job, const graph::Graph& graph)
+{
+    const auto training = job.config.at("training");
+    const auto section = [&](const char* key) {
+        return loss::dataset_section(training.at(key), job.settings.dataset_name);
+    };
+    const loss::LossInputs inputs{
+        .variables = job.variables,
+        .statistics = job.statistics,
+        .tendencies = tendencies(*job.training, job.settings.task),
+        .variables_metadata = job.training->variables_metadata(),
+        .node_attribute =
+            [&](const std::string& name) { return node_attribute(graph.node_set(job.settings.dataset_name), name); },
+        .n_step_output = job.settings.task.n_step_output};
+    const auto scalers = section("scalers"), groups = section("variable_groups");
+    job.loss = loss::build_loss(section("training_loss"), scalers, groups, inputs);
+    if (const auto metrics = training.find("validation_metrics"); metrics && metrics->is_map()) {
+        const auto own = loss::dataset_section(*metrics, job.settings.dataset_name);
+        for (const auto& name : own.keys())
+            job.metrics.push_back({name, loss::build_loss(own.at(name), scalers, groups, inputs)});
+    }
+    job.ranges = metric_ranges(training, job.settings.dataset_name,
+                               loss::VariableGroups(groups, inputs.variables_metadata), job.variables);
+}
+
+/// Builds the graph on one process of each node first, so that the others find it in the cache.
+graph::Graph shared_graph(const Config& config, const parallel::Environment& environment, const parallel::Group& world,
+                          std::vector<std::string>& notes)
+{
+    graph::Graph graph;
+    if (environment.local_rank == 0)
+        graph = obtain_graph(config, notes);
+    world.barrier();
+    if (environment.local_rank != 0)
+        graph = obtain_graph(config, notes);
+    return graph;
+}
+
+void set_deterministic(const TrainSettings& settings)
+{
+    at::globalContext().setDeterministicAlgorithms(settings.deterministic, false);
+    at::globalContext().setDeterministicCuDNN(settings.deterministic);
+}
+
+bool has_validation(const Config& config, const std::string& dataset_name)
+{
+    return config.has("dataloader.validation.datasets." + dataset_name + ".dataset_config");
+}
+
+} // namespace
+
+Job make_job(const Config& config, const parallel::Environment& environment, const parallel::Variables& variables,
+             std::vector<std::string>& notes)
+{
+    auto settings = TrainSettings::from_config(config, variables);
+    const auto layout = choose_layout(config, environment, notes);
+    GRADWIND_CHECK(layout.model_size() == 1, ConfigError,
+                   "[train] expected system.hardware.num_gpus_per_model=1, found {}: models over several processes are "
+                   "not there yet",
+                   layout.model_size());
+    const auto device = choose_device(config, environment.local_rank);
+    const auto world = parallel::connect_world(
+        environment,
+        {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,
+         .timeout = std::chrono::milliseconds(int64_t(1000 * config.get<double>("training.strategy.timeout_s", 600)))});
+    Job job{.config = config,
+            .settings = std::move(settings),
+            .groups = parallel::make_groups(layout, world),
+            .device = device,
+            .dtype = at::kFloat,
+            .training = nullptr,
+            .validation = nullptr,
+            .variables = {},
+            .statistics = {},
+            .processors = nullptr,
+            .model = nullptr,
+            .loss = nullptr,
+            .metrics = {},
+            .ranges = {}};
+    job.dtype = dtype_of(job.settings.precision);
+    GRADWIND_CHECK(
+        job.dtype != at::kDouble || device.is_cpu(), ConfigError,
+        "[train] expected a CPU for training.precision=64-true, found {}; set system.hardware.accelerator=cpu",
+        device.str());
+    set_deterministic(job.settings);
+    const auto& name = job.settings.dataset_name;
+    job.training = open_stage(config, "training", name);
+    if (has_validation(config, name))
+        job.validation = open_stage(config, "validation", name);
+    job.variables = variable_table(config, name, *job.training);
+    job.statistics = job.training->statistics();
+    job.processors = std::make_unique<model::Processors>(model::build_processors(
+        config.find("data.datasets." + name + ".processors").value_or(Config()), {job.variables, job.statistics}));
+    notes.insert(notes.end(), job.processors->notes().begin(), job.processors->notes().end());
+
+    const auto graph = shared_graph(config, environment, world, notes);
+    GRADWIND_CHECK(
+        graph.node_set(name).size() == job.training->n_cells(), ConfigError,
+        "[train] expected a graph with the {} cells of the data set as nodes `{}`, found {}; the graph is of "
+        "another data set or of other options (area, thinning)",
+        job.training->n_cells(), name, graph.node_set(name).size());
+    build_losses(job, graph);
+    job.model = make_model(config, job.settings, graph, job.variables, job.statistics);
+    job.model->to(job.dtype);
+    job.model->to(job.device);
+    return job;
+}
+
+Reference reference_of(const Job& job)
+{
+    const auto& layout = job.groups.layout;
+    const auto n_replicas = int64_t(layout.replicas());
+    return {.effective_lr =
+                effective_lr(job.settings.schedule.lr, job.settings.lr_scaling, layout.world(), layout.ensemble_size()),
+            .effective_batch = job.settings.training.batch_size * n_replicas * job.settings.accumulation,
+            .effective_validation_batch = job.settings.validation.batch_size * n_replicas,
+            .n_replicas = n_replicas};
+}
+
+SamplerOptions sampler_options(const Job& job, const Reference& reference, const StageSettings& stage)
+{
+    const auto place = job.groups.layout.place(job.groups.world.rank());
+    const bool is_training = stage.name == "training";
+    return {.order = job.settings.sample_order,
+            .shuffle = is_training ? Shuffle::Yes : Shuffle::No,
+            .stream = job.settings.stream,
+            .base_seed = job.settings.seed.value,
+            .batch_size = stage.batch_size,
+            .effective_batch = is_training ? reference.effective_batch : reference.effective_validation_batch,
+            .accumulation = is_training ? job.settings.accumulation : 1,
+            .n_replicas = job.groups.layout.replicas(),
+            .replica = place.replica,
+            .n_workers = stage.n_workers,
+            .limit = stage.limit};
+}
+
+} // namespace gradwind::train

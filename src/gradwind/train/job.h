@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Everything that the steps of a training work on, in this process.
+#pragma once
+#include "gradwind/data/dataset.h"
+#include "gradwind/loss/loss.h"
+#include "gradwind/model/model.h"
+#include "gradwind/model/processors.h"
+#include "gradwind/parallel/world.h"
+#include "gradwind/train/run_state.h"
+#include "gradwind/train/setup.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace gradwind::train
+{
+
+/// One entry of `training.validation_metrics`, worked out in physical units.
+struct ValidationMetric {
+    std::string name; ///< "mse"
+    std::unique_ptr<loss::Loss> loss;
+};
+
+/// Output columns that a metric is averaged over.
+struct MetricRange {
+    std::string name; ///< "sfc_2t", "2t", "all"
+    std::vector<int64_t> columns;
+};
+
+struct Job {
+    Config config;
+    TrainSettings settings;
+    parallel::Groups groups;
+    at::Device device = at::kCPU;
+    at::ScalarType dtype = at::kFloat;
+    std::shared_ptr<const data::Dataset> training, validation; ///< validation is null where there is none
+    VariableTable variables;
+    Statistics statistics; ///< of the training data, as the normaliser left them
+    std::unique_ptr<model::Processors> processors;
+    std::shared_ptr<model::ForecastModel> model;
+    std::unique_ptr<loss::Loss> loss;
+    std::vector<ValidationMetric> metrics;
+    std::vector<MetricRange> ranges;
+
+    [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }
+};
+
+/// @param variables  of the environment, for seeds
+/// @param notes      what was found and built, for the log
+/// @collective all processes of the job
+[[nodiscard]] Job make_job(const Config& config, const parallel::Environment& environment,
+                           const parallel::Variables& variables, std::vector<std::string>& notes);
+
+/// Effective rate and batch of a job by its own layout.
+[[nodiscard]] Reference reference_of(const Job& job);
+
+/// The sampler of a stage under a reference. @param stage "training" or "validation"
+[[nodiscard]] SamplerOptions sampler_options(const Job& job, const Reference& reference, const StageSettings& stage);
+
+} // namespace gradwind::train

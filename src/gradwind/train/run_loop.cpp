@@ -1,0 +1,276 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/run_loop.h"
+
+#include "gradwind/core/config_yaml.h"
+#include "gradwind/core/error.h"
+#include "gradwind/data/windows.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+
+namespace gradwind::train
+{
+
+namespace
+{
+
+std::vector<std::string> arena_order(const Checkpoint* checkpoint)
+{
+    return checkpoint ? checkpoint->state.value("arena_order", std::vector<std::string>{}) : std::vector<std::string>{};
+}
+
+std::optional<LogPosition> log_position(const std::optional<RunState>& resumed)
+{
+    return resumed ? std::optional(LogPosition{resumed->step, resumed->metrics_bytes}) : std::nullopt;
+}
+
+} // namespace
+
+RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& reference, const Checkpoint* checkpoint,
+                 const std::optional<RunState>& resumed, ProgressSink& progress)
+    : job_(std::move(job)), options_(options), progress_(progress), state_(resumed.value_or(RunState{})),
+      schedule_(job_.settings.schedule), steps_(job_, arena_order(checkpoint)),
+      sampler_(sampler_options(job_, reference, job_.settings.training), state_.sampler),
+      writer_(job_.is_first() ? RunRole::Writer : RunRole::Silent, options.run_dir, job_.settings.checkpoint.retention,
+              log_position(resumed)),
+      cadence_(job_.settings.checkpoint), poll_(job_.groups.world)
+{
+    state_.seed = job_.settings.seed;
+    state_.reference = reference;
+    schedule_.lr = reference.effective_lr;
+    reported_.step = state_.step;
+    reported_.samples = state_.samples_seen;
+    if (!job_.is_first())
+        state_.epoch_loss_sum = 0; // rank 0 carries the sum of all on
+    if (checkpoint)
+        restore(*checkpoint);
+    else
+        writer_.write_config(to_yaml(job_.config));
+}
+
+void RunLoop::restore(const Checkpoint& checkpoint)
+{
+    load_tensors(checkpoint.weights, state_of(*job_.model));
+    load_tensors(checkpoint.optimizer, steps_.optimizer().state());
+    steps_.optimizer().restore_step_count(state_.optimizer_steps);
+    saved_step_ = state_.step;
+    newest_ = checkpoint.folder;
+}
+
+TrainResult RunLoop::run()
+{
+    while (!finished() && !interrupted_)
+        train_epoch();
+    if (saved_step_ != state_.step && job_.settings.checkpoint.enabled)
+        save({interrupted_ ? "signal" : "final"});
+    if (options_.record == Record::Yes)
+        recorder_.write(options_.run_dir / fmt::format("record_rank{}.json", job_.groups.world.rank()));
+    job_.groups.world.barrier();
+    return {interrupted_ ? TrainEnd::Interrupted : TrainEnd::Finished, state_.step,
+            std::chrono::duration<double>(Clock::now() - start_).count(), newest_};
+}
+
+bool RunLoop::finished() const
+{
+    const auto& settings = job_.settings;
+    return (settings.max_steps && state_.step >= *settings.max_steps) ||
+           (settings.max_epochs && sampler_.epoch() >= *settings.max_epochs);
+}
+
+std::vector<int64_t> RunLoop::anchors_of(int64_t n_rollout) const
+{
+    return data::valid_anchors(*job_.training,
+                               job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout));
+}
+
+std::vector<std::vector<int64_t>> RunLoop::remaining_batches(const std::vector<int64_t>& anchors) const
+{
+    std::vector<std::vector<int64_t>> result;
+    for (int64_t step = sampler_.next_step(); step < sampler_.n_steps(); ++step)
+        for (const auto& micro : sampler_.step(step).micro_batches) {
+            if (micro.samples.empty())
+                continue;
+            auto& batch = result.emplace_back();
+            for (const auto sample : micro.samples)
+                batch.push_back(anchors[size_t(sample)]);
+        }
+    return result;
+}
+
+void RunLoop::plan_run()
+{
+    const auto& settings = job_.settings;
+    n_steps_in_run_ = settings.max_steps.value_or(INT64_MAX);
+    if (settings.max_epochs)
+        n_steps_in_run_ = std::min(n_steps_in_run_, *settings.max_epochs * sampler_.n_steps());
+    if (!settings.has_period)
+        schedule_.period_steps = n_steps_in_run_;
+}
+
+void RunLoop::train_epoch()
+{
+    const auto n_rollout = job_.settings.task.rollout.at(sampler_.epoch());
+    const auto anchors = anchors_of(n_rollout);
+    sampler_.begin_epoch(int64_t(anchors.size()));
+    if (n_steps_in_run_ == 0)
+        plan_run();
+    BatchFeeder feeder(
+        job_.training, remaining_batches(anchors),
+        {.device = job_.device,
+         .dtype = job_.dtype,
+         .n_threads = job_.settings.training.n_workers,
+         .prefetch_batches = job_.settings.prefetch_batches,
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
+    while (sampler_.next_step() < sampler_.n_steps()) {
+        if (finished() || interrupted_)
+            return;
+        job_.groups.world.set_step(state_.step);
+        const auto outcome =
+            steps_.run(sampler_.step(sampler_.next_step()), feeder, schedule_.at(state_.step), n_rollout);
+        after_step(outcome, n_rollout);
+    }
+    if (!interrupted_)
+        finish_epoch(n_rollout);
+}
+
+void RunLoop::after_step(const StepOutcome& outcome, int64_t n_rollout)
+{
+    sampler_.advance();
+    ++state_.step;
+    state_.optimizer_steps = steps_.optimizer().steps();
+    state_.samples_seen += outcome.n_global;
+    state_.epoch_samples += outcome.n_global;
+    state_.epoch_loss_sum += outcome.loss_share * double(outcome.n_global);
+    if (options_.record == Record::Yes) {
+        const auto first =
+            -(job_.settings.task.n_step_input - 1) * job_.settings.task.timestep_s / job_.training->frequency_s();
+        for (const auto& batch : outcome.batches) {
+            auto positions = batch.anchors;
+            for (auto& position : positions)
+                position += first;
+            recorder_.batch(batch.loss, std::move(positions));
+        }
+        recorder_.step(outcome.lr, outcome.optimizer.grad_norm);
+    }
+    report(outcome, n_rollout);
+    const auto poll = poll_.after_step(signal_.received() != 0, wall_s());
+    interrupted_ = poll.stop;
+    auto due = cadence_.after_step(state_.step, poll.elapsed_s / 60);
+    if (interrupted_)
+        due.emplace_back("signal");
+    if (!due.empty())
+        save(std::move(due));
+}
+
+void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
+{
+    if (!outcome.optimizer.applied)
+        progress_.note(fmt::format("step {}: the gradient of `{}` is not finite, the step was skipped", state_.step,
+                                   outcome.optimizer.non_finite_parameter));
+    StepProgress progress{.step = state_.step,
+                          .n_steps = n_steps_in_run_,
+                          .epoch = sampler_.epoch(),
+                          .rollout = n_rollout,
+                          .loss = std::nullopt,
+                          .lr = outcome.lr,
+                          .steps_per_s = 0,
+                          .samples_per_s = 0};
+    if (state_.step % job_.settings.log_interval_steps != 0) {
+        progress_.step(progress);
+        return;
+    }
+    const auto loss = job_.groups.world.sum(std::array{outcome.loss_share})[0];
+    const double seconds = std::max(1e-9, std::chrono::duration<double>(Clock::now() - reported_.at).count());
+    progress.loss = loss;
+    progress.steps_per_s = double(state_.step - reported_.step) / seconds;
+    progress.samples_per_s = double(state_.samples_seen - reported_.samples) / seconds;
+    reported_ = {Clock::now(), state_.step, state_.samples_seen};
+    progress_.step(progress);
+    const auto exchange = steps_.engine().last_step();
+    int64_t bytes = 0;
+    for (const auto& bucket : exchange.buckets)
+        bytes += job_.groups.world.size() > 1 ? bucket.bytes : 0;
+    writer_.log({.event = "train",
+                 .step = state_.step,
+                 .epoch = sampler_.epoch(),
+                 .wall_s = wall_s(),
+                 .values = {{"train_multi_dataset_loss_step", loss},
+                            {"lr-AdamW", outcome.lr},
+                            {"grad_norm", outcome.optimizer.grad_norm},
+                            {"rollout", double(n_rollout)},
+                            {"steps_per_s", progress.steps_per_s},
+                            {"samples_per_s", progress.samples_per_s},
+                            {"gradient_bytes", double(bytes)},
+                            {"gradient_exposed_s", exchange.exposed}}});
+}
+
+void RunLoop::finish_epoch(int64_t n_rollout)
+{
+    const auto epoch = sampler_.epoch();
+    if (job_.validation && (epoch + 1) % job_.settings.validate_every_epochs == 0)
+        validate(job_.settings.task.validation_rollout.value_or(n_rollout));
+    const auto loss_sum = job_.groups.world.sum(std::array{state_.epoch_loss_sum})[0];
+    writer_.log({.event = "epoch",
+                 .step = state_.step,
+                 .epoch = epoch,
+                 .wall_s = wall_s(),
+                 .values = {{"train_multi_dataset_loss_epoch", loss_sum / double(state_.epoch_samples)},
+                            {"rollout", double(n_rollout)}}});
+    state_.epoch_loss_sum = 0;
+    state_.epoch_samples = 0;
+    sampler_.end_epoch();
+    if (auto due = cadence_.after_epoch(epoch); !due.empty())
+        save(std::move(due));
+}
+
+void RunLoop::validate(int64_t n_rollout)
+{
+    const auto result = Validator(job_, state_.reference).run(state_.step, sampler_.epoch(), n_rollout, progress_);
+    progress_.validated(result);
+    writer_.log({.event = "validation",
+                 .step = result.step,
+                 .epoch = result.epoch,
+                 .wall_s = wall_s(),
+                 .values = result.values});
+    if (options_.record == Record::Yes)
+        recorder_.validation(result);
+    reported_ = {Clock::now(), state_.step, state_.samples_seen};
+}
+
+void RunLoop::save(std::vector<std::string> cadences)
+{
+    auto state = state_;
+    state.sampler = sampler_.state();
+    state.wall_s = wall_s();
+    state.metrics_bytes = writer_.log_bytes();
+    state.epoch_loss_sum = job_.groups.world.sum(std::array{state_.epoch_loss_sum})[0];
+    std::string failure;
+    if (job_.is_first()) {
+        auto json = to_json(state);
+        json["fingerprint"] = fingerprint(job_.config, job_.training->variables());
+        json["arena_order"] = steps_.engine().order();
+        try {
+            newest_ = writer_.save({.step = state_.step,
+                                    .weights = state_of(*job_.model),
+                                    .optimizer = steps_.optimizer().state(),
+                                    .state = std::move(json),
+                                    .cadences = cadences});
+            progress_.note(fmt::format("checkpoint {} ({})", newest_.string(), fmt::join(cadences, ", ")));
+        } catch (const CheckpointError& e) {
+            failure = e.what();
+        }
+    }
+    failure = job_.groups.world.broadcast_bytes(failure, 0);
+    GRADWIND_CHECK(failure.empty(), CheckpointError, "{}", failure);
+    saved_step_ = state_.step;
+}
+
+double RunLoop::wall_s() const
+{
+    return state_.wall_s + std::chrono::duration<double>(Clock::now() - start_).count();
+}
+
+} // namespace gradwind::train

@@ -1,0 +1,167 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/setup.h"
+
+#include "gradwind/core/datetime.h"
+#include "gradwind/core/error.h"
+#include "gradwind/data/open_dataset.h"
+#include "gradwind/graph/build.h"
+#include "gradwind/train/numpy_random.h"
+
+#include <ATen/Context.h>
+#include <torch/cuda.h>
+
+#include <cstdlib>
+
+namespace gradwind::train
+{
+
+namespace fs = std::filesystem;
+
+namespace
+{
+
+fs::path cache_folder()
+{
+    if (const char* folder = std::getenv("GRADWIND_CACHE"); folder && *folder)
+        return fs::path(folder) / "graphs";
+    if (const char* folder = std::getenv("XDG_CACHE_HOME"); folder && *folder)
+        return fs::path(folder) / "gradwind" / "graphs";
+    if (const char* home = std::getenv("HOME"); home && *home)
+        return fs::path(home) / ".cache" / "gradwind" / "graphs";
+    return fs::temp_directory_path() / "gradwind" / "graphs";
+}
+
+std::string count_text(const graph::Graph& graph)
+{
+    std::string result;
+    for (const auto& nodes : graph.nodes)
+        result += fmt::format("{}{} {} nodes", result.empty() ? "" : ", ", nodes.size(), nodes.name);
+    for (const auto& edges : graph.edges)
+        result += fmt::format(", {} {}->{} edges", edges.size(), edges.source, edges.target);
+    return result;
+}
+
+} // namespace
+
+std::shared_ptr<const data::Dataset> open_stage(const Config& config, const std::string& stage,
+                                                const std::string& dataset_name)
+{
+    const auto section = config.at("dataloader." + stage + ".datasets." + dataset_name);
+    const data::OpenOptions cut{section.get<std::string>("start", ""), section.get<std::string>("end", "")};
+    auto dataset = data::open_dataset(section.at("dataset_config"), cut);
+    if (config.has("data.frequency") && dataset->frequency_s() > 0) {
+        const auto wanted = parse_frequency(config.get<std::string>("data.frequency"));
+        GRADWIND_CHECK(dataset->frequency_s() == wanted, ConfigError,
+                       "[train] expected the frequency {} of `data.frequency` for {}, found {}; set `frequency` in its "
+                       "`dataset_config`",
+                       frequency_to_string(wanted), section.where(), frequency_to_string(dataset->frequency_s()));
+    }
+    return dataset;
+}
+
+VariableTable variable_table(const Config& config, const std::string& dataset_name, const data::Dataset& dataset)
+{
+    const auto section = config.at("data.datasets." + dataset_name);
+    const auto names = [&](const char* key) { return section.get<std::vector<std::string>>(key, {}); };
+    return {dataset.variables(), names("forcing"), names("diagnostic"), names("target")};
+}
+
+graph::Graph obtain_graph(const Config& config, std::vector<std::string>& notes)
+{
+    const bool overwrite = config.get<bool>("graph.overwrite", true);
+    const fs::path file = config.get<std::string>("system.input.graph", "");
+    if (!file.empty() && !overwrite && fs::exists(file)) {
+        auto graph = graph::read_graph(file);
+        notes.push_back(fmt::format("graph from {}: {}", file.string(), count_text(graph)));
+        return graph;
+    }
+    const graph::GraphInputs inputs{.dataset_coordinates =
+                                        [](const Config& option) {
+                                            const auto dataset = data::open_dataset(option);
+                                            return grid::Coordinates{dataset->latitudes(), dataset->longitudes()};
+                                        },
+                                    .given_nodes = {}};
+    auto graph = graph::load_or_build(config.at("graph"), inputs, cache_folder());
+    notes.push_back(fmt::format("graph: {}", count_text(graph)));
+    if (!file.empty())
+        graph::write_graph(graph, file);
+    return graph;
+}
+
+at::Device choose_device(const Config& config, int local_rank)
+{
+    const auto wanted = config.get<std::string>("system.hardware.accelerator", "auto");
+    const bool has_gpu = torch::cuda::is_available();
+    if (wanted == "cpu" || (wanted == "auto" && !has_gpu))
+        return at::kCPU;
+    GRADWIND_CHECK(wanted == "auto" || wanted == "cuda" || wanted == "gpu", ConfigError,
+                   "[train] expected auto, cpu, cuda or gpu for {}, found `{}`",
+                   config.at("system.hardware.accelerator").where(), wanted);
+    const auto n_devices = int(torch::cuda::device_count());
+    GRADWIND_CHECK(
+        has_gpu && local_rank < n_devices, ConfigError,
+        "[train] expected a GPU for process {} of this node, found {}; use system.hardware.accelerator=cpu, or "
+        "a build with CUDA on a machine with enough GPUs",
+        local_rank, n_devices);
+    return {at::kCUDA, at::DeviceIndex(local_rank)};
+}
+
+parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
+                               std::vector<std::string>& notes)
+{
+    const auto hardware = [&](const char* key, int64_t fallback) {
+        return int(config.get<int64_t>(std::string("system.hardware.") + key, fallback));
+    };
+    parallel::LayoutOptions options;
+    options.nodes = hardware("num_nodes", 1);
+    options.gpus_per_node = hardware("num_gpus_per_node", 1);
+    options.gpus_per_model = options.gpus_per_ensemble = hardware("num_gpus_per_model", 1);
+    options.read_group_size = int(config.get<int64_t>("dataloader.read_group_size", options.gpus_per_model));
+    const int configured = options.nodes * options.gpus_per_node;
+    if (configured != environment.world) {
+        GRADWIND_CHECK(
+            environment.launcher != parallel::Launcher::None, ConfigError,
+            "[train] expected {} processes (system.hardware: {} nodes x {}), found 1; start them with --nproc, "
+            "srun, torchrun or mpirun, or set system.hardware.num_nodes=1 "
+            "system.hardware.num_gpus_per_node=1",
+            configured, options.nodes, options.gpus_per_node);
+        notes.push_back(
+            fmt::format("{} processes as launched; system.hardware asks for {}", environment.world, configured));
+        options.gpus_per_node = environment.local_world;
+        options.nodes = environment.world / environment.local_world;
+        options.read_group_size = std::min(options.read_group_size, options.gpus_per_model);
+    }
+    return parallel::Layout(options);
+}
+
+std::shared_ptr<model::ForecastModel> make_model(const Config& config, const TrainSettings& settings,
+                                                 const graph::Graph& graph, const VariableTable& variables,
+                                                 const Statistics& statistics)
+{
+    auto model = model::build_model(config.at("model"), {.graph = graph,
+                                                         .variables = variables,
+                                                         .statistics = &statistics,
+                                                         .n_step_input = settings.task.n_step_input,
+                                                         .n_step_output = settings.task.n_step_output,
+                                                         .dataset_name = settings.dataset_name});
+    model::initialise_weights(*model, derive_seed(settings.seed.value, SeedContext::Trainer));
+    return model;
+}
+
+NamedTensors state_of(const model::ForecastModel& model)
+{
+    NamedTensors result;
+    for (const auto& item : model.named_parameters())
+        result.emplace_back(item.key(), item.value());
+    for (const auto& item : model.named_buffers())
+        result.emplace_back(item.key(), item.value());
+    return result;
+}
+
+at::ScalarType dtype_of(Precision precision)
+{
+    return precision == Precision::Float64 ? at::kDouble : at::kFloat;
+}
+
+} // namespace gradwind::train

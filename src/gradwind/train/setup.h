@@ -1,0 +1,56 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// From a configuration to the objects that training and forecasting work with.
+#pragma once
+#include "gradwind/core/variables.h"
+#include "gradwind/data/dataset.h"
+#include "gradwind/graph/graph.h"
+#include "gradwind/model/model.h"
+#include "gradwind/parallel/launch.h"
+#include "gradwind/parallel/layout.h"
+#include "gradwind/train/progress.h"
+#include "gradwind/train/settings.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+namespace gradwind::train
+{
+
+/// The data set of a stage ("training", "validation", "test"): `dataloader.<stage>.datasets.<name>`.
+/// @throws ConfigError if its frequency is not `data.frequency`; whatever open_dataset throws
+[[nodiscard]] std::shared_ptr<const data::Dataset> open_stage(const Config& config, const std::string& stage,
+                                                              const std::string& dataset_name);
+
+/// Roles of the variables from `data.datasets.<name>.{forcing, diagnostic, target}`. @throws ConfigError
+[[nodiscard]] VariableTable variable_table(const Config& config, const std::string& dataset_name,
+                                           const data::Dataset& dataset);
+
+/// The graph of a configuration: the file `system.input.graph` if it is there and `graph.overwrite` is false, else
+/// built (through the cache) and, where that key is set, written to it.
+/// @param notes  what was done, for the log
+[[nodiscard]] graph::Graph obtain_graph(const Config& config, std::vector<std::string>& notes);
+
+/// Where `system.hardware.accelerator` puts tensors of this process. @throws ConfigError if there is no such device
+[[nodiscard]] at::Device choose_device(const Config& config, int local_rank);
+
+/// The layout of a job: processes as they were launched, groups as configured.
+/// @throws ConfigError if the configuration wants several processes and this is one that nobody launched
+[[nodiscard]] parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
+                                             std::vector<std::string>& notes);
+
+/// The model with its initial weights for a base seed, float32 on the CPU.
+[[nodiscard]] std::shared_ptr<model::ForecastModel> make_model(const Config& config, const TrainSettings& settings,
+                                                               const graph::Graph& graph,
+                                                               const VariableTable& variables,
+                                                               const Statistics& statistics);
+
+/// Parameters and buffers by name, as they are stored.
+[[nodiscard]] NamedTensors state_of(const model::ForecastModel& model);
+
+[[nodiscard]] at::ScalarType dtype_of(Precision precision);
+
+} // namespace gradwind::train

@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/step_runner.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/train/batch_check.h"
+#include "gradwind/train/step_loss.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace gradwind::train
+{
+
+namespace
+{
+
+// A single step without finite gradients may be an accident of reduced precision; this many are not.
+constexpr int64_t kMostSkippedSteps = 20;
+
+std::vector<parallel::NamedParameter> trainable(const model::ForecastModel& model)
+{
+    std::vector<parallel::NamedParameter> result;
+    for (const auto& item : model.named_parameters())
+        result.push_back({item.key(), item.value()});
+    return result;
+}
+
+parallel::EngineOptions engine_options(const Config& config, std::vector<std::string> order)
+{
+    parallel::EngineOptions options;
+    options.bucket_cap_mb = config.get<double>("training.strategy.bucket_cap_mb", options.bucket_cap_mb);
+    options.first_bucket_mb = config.get<double>("training.strategy.first_bucket_mb", options.first_bucket_mb);
+    options.order = std::move(order);
+    return options;
+}
+
+} // namespace
+
+StepRunner::StepRunner(Job& job, std::vector<std::string> order)
+    : job_(job), engine_(trainable(*job.model), job.groups.world, engine_options(job.config, std::move(order)))
+{
+    engine_.broadcast_parameters();
+    optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
+                                         job.settings.optimizer, job.settings.clip);
+    layout_version_ = engine_.layout_version();
+}
+
+StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout)
+{
+    if (last_rollout_ != 0 && last_rollout_ != n_rollout)
+        engine_.expect_new_graph();
+    last_rollout_ = n_rollout;
+    StepOutcome outcome;
+    outcome.n_global = samples.n_global;
+    outcome.lr = lr;
+    engine_.begin_step();
+    std::vector<const MicroBatch*> own;
+    for (const auto& micro : samples.micro_batches)
+        if (!micro.samples.empty())
+            own.push_back(&micro);
+    for (const auto* micro : own)
+        forward_and_backward(*micro, feeder, n_rollout, outcome,
+                             micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate);
+    engine_.finish();
+    follow_layout();
+    outcome.optimizer = optimizer_->step(lr);
+    if (outcome.optimizer.applied)
+        n_skipped_in_a_row_ = 0;
+    else
+        explain_non_finite(outcome, n_rollout);
+    return outcome;
+}
+
+void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
+                                      StepOutcome& outcome, parallel::Sync sync)
+{
+    auto raw = feeder.next();
+    const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
+    loss::LossContext context;
+    context.nan_mask = masks.loss_mask;
+    if (job_.loss->additive())
+        context.samples = 1.0 / micro.sample_weight;
+    at::Tensor share;
+    {
+        const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
+        share =
+            rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context);
+    }
+    engine_.begin_backward(sync);
+    share.backward();
+    const double value = share.item<double>();
+    outcome.loss_share += value;
+    const double own_samples = double(raw.anchors.size());
+    const double mean = job_.loss->additive() ? value / (micro.sample_weight * own_samples) : value;
+    outcome.batches.push_back({mean, std::move(raw.anchors)});
+}
+
+void StepRunner::follow_layout()
+{
+    if (layout_version_ == engine_.layout_version())
+        return;
+    optimizer_->move_to(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients());
+    layout_version_ = engine_.layout_version();
+}
+
+void StepRunner::explain_non_finite(const StepOutcome& outcome, int64_t n_rollout)
+{
+    // Read again what this rank had: the tensors of the step are gone, and this is rare.
+    const auto relative = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout);
+    std::string own;
+    for (const auto& batch : outcome.batches) {
+        BatchFeeder feeder(job_.training, {batch.anchors},
+                           {.device = at::kCPU,
+                            .dtype = at::kFloat,
+                            .n_threads = 1,
+                            .prefetch_batches = 1,
+                            .relative_indices = relative});
+        auto raw = feeder.next();
+        (void)job_.processors->transform(raw.values, model::Space::Dataset);
+        own = find_bad_value(raw, *job_.training, relative);
+        if (!own.empty())
+            break;
+    }
+    for (const auto& found : job_.groups.world.all_gather_bytes(own))
+        GRADWIND_CHECK(
+            found.empty(), DataError,
+            "[train] expected finite values in the training data, found: {} ({}); cut the cells or dates away "
+            "(area, start, end, set_missing_dates), or add an imputer to data.datasets.<name>.processors",
+            found, job_.training->info().name);
+    ++n_skipped_in_a_row_;
+    GRADWIND_CHECK(
+        n_skipped_in_a_row_ < kMostSkippedSteps, DataError,
+        "[train] the gradient of `{}` was not finite in {} steps in a row although the data are: the training "
+        "has diverged; go back to an older checkpoint with a smaller training.optimization.lr, or clip by norm",
+        outcome.optimizer.non_finite_parameter, n_skipped_in_a_row_);
+}
+
+} // namespace gradwind::train

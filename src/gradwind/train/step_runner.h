@@ -1,0 +1,55 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// One optimiser step: forward and backward of this rank's samples, exchange of gradients, update.
+#pragma once
+#include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/train/batch_feeder.h"
+#include "gradwind/train/job.h"
+
+namespace gradwind::train
+{
+
+/// What one step did on this rank.
+struct StepOutcome {
+    struct Batch {
+        double loss = 0; ///< mean over this rank's own samples
+        std::vector<int64_t> anchors;
+    };
+    std::vector<Batch> batches;
+    double loss_share = 0; ///< shares of all ranks add up to the loss of the step
+    int64_t n_global = 0;
+    double lr = 0;
+    OptimizerStep optimizer;
+};
+
+class StepRunner
+{
+public:
+    /// Moves the model's parameters into the engine's arena. @param job  must outlive this
+    /// @param order  of the arena, from the checkpoint of the run that goes on; empty: learnt in the first step
+    /// @collective all ranks
+    StepRunner(Job& job, std::vector<std::string> order);
+
+    /// @param feeder  gives this rank's batches that are not empty, in order
+    /// @collective all ranks @throws DataError if gradients are not finite because of the data; InternalError if many
+    /// steps in a row have gradients that are not finite for another reason
+    StepOutcome run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout);
+
+    [[nodiscard]] AdamW& optimizer() { return *optimizer_; }
+    [[nodiscard]] parallel::GradientEngine& engine() { return engine_; }
+
+private:
+    void forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout, StepOutcome& outcome,
+                              parallel::Sync sync);
+    void follow_layout();
+    void explain_non_finite(const StepOutcome& outcome, int64_t n_rollout);
+
+    Job& job_;
+    parallel::GradientEngine engine_;
+    std::unique_ptr<AdamW> optimizer_;
+    int64_t layout_version_ = 0;
+    int64_t last_rollout_ = 0;
+    int64_t n_skipped_in_a_row_ = 0;
+};
+
+} // namespace gradwind::train

@@ -1,0 +1,75 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/trainer.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/train/job.h"
+#include "gradwind/train/run_loop.h"
+
+namespace gradwind::train
+{
+
+namespace
+{
+
+/// Effective rate and batch that a resumed run keeps, or those of the configuration and its layout.
+Reference choose_reference(const Job& job, const TrainOptions& options, const std::optional<RunState>& resumed)
+{
+    if (!resumed)
+        return options.reference.value_or(reference_of(job));
+    GRADWIND_CHECK(job.settings.sample_order == SampleOrder::Global ||
+                       resumed->reference.n_replicas == job.groups.layout.replicas(),
+                   ConfigError,
+                   "[train] expected {} replicas as in the run that goes on, found {}: dataloader.sample_order=anemoi "
+                   "gives every layout other samples; resume on as many processes as before",
+                   resumed->reference.n_replicas, job.groups.layout.replicas());
+    return resumed->reference;
+}
+
+std::string describe(const Job& job, const Reference& reference)
+{
+    const auto& layout = job.groups.layout;
+    return fmt::format("{} process{} on {}: {} replica{}, effective batch {}, effective learning rate {:g} "
+                       "({} x {:g}), base seed {} from {}",
+                       layout.world(), layout.world() == 1 ? "" : "es", job.device.str(), layout.replicas(),
+                       layout.replicas() == 1 ? "" : "s", reference.effective_batch, reference.effective_lr,
+                       reference.effective_lr / job.settings.schedule.lr, job.settings.schedule.lr,
+                       job.settings.seed.value, job.settings.seed.source);
+}
+
+TrainResult train(const Config& config, const parallel::Environment& environment, const TrainOptions& options,
+                  ProgressSink& progress)
+{
+    std::vector<std::string> notes;
+    auto job = make_job(config, environment, options.variables, notes);
+    std::optional<Checkpoint> checkpoint;
+    std::optional<RunState> resumed;
+    if (options.resume) {
+        checkpoint = Checkpoint::open(*options.resume);
+        const auto where = (checkpoint->folder / "state.json").string();
+        resumed = run_state_from_json(checkpoint->state, where);
+        check_fingerprint(checkpoint->state.value("fingerprint", nlohmann::json::object()),
+                          fingerprint(config, job.training->variables()), where);
+        job.settings.seed = resumed->seed;
+        notes.push_back(fmt::format("going on from {}", checkpoint->folder.string()));
+    }
+    const auto reference = choose_reference(job, options, resumed);
+    notes.push_back(describe(job, reference));
+    if (job.is_first())
+        for (const auto& note : notes)
+            progress.note(note);
+    NoProgress nobody;
+    RunLoop loop(std::move(job), options, reference, checkpoint ? &*checkpoint : nullptr, resumed,
+                 environment.rank == 0 ? progress : nobody);
+    return loop.run();
+}
+
+} // namespace
+
+TrainResult run_training(const Config& config, const parallel::Environment& environment, const TrainOptions& options,
+                         ProgressSink& progress)
+{
+    return train(config, environment, options, progress);
+}
+
+} // namespace gradwind::train
