@@ -23,7 +23,7 @@ struct Filling {
     int64_t source = -1; ///< dataset position of the variable to copy from; -1: `value`
 };
 
-class Imputer final : public Processor
+class Imputer final : public FieldProcessor
 {
 public:
     Imputer(std::vector<Filling> fillings, const VariableTable& variables, size_t position)
@@ -106,7 +106,7 @@ private:
 
 /// @param complete sets value or source of a filling from its method
 template <class Complete>
-std::unique_ptr<Processor> make_imputer(const ProcessorRequest& request, const Complete& complete)
+std::unique_ptr<FieldProcessor> make_imputer(const ProcessorRequest& request, const Complete& complete)
 {
     const auto methods = read_methods(request.config, request.inputs.variables);
     std::vector<Filling> fillings;
@@ -123,7 +123,7 @@ std::unique_ptr<Processor> make_imputer(const ProcessorRequest& request, const C
 
 } // namespace
 
-std::unique_ptr<Processor> make_input_imputer(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_input_imputer(const ProcessorRequest& request)
 {
     const auto& s = request.inputs.statistics;
     const std::map<std::string, const std::vector<double>*> known = {
@@ -141,14 +141,14 @@ std::unique_ptr<Processor> make_input_imputer(const ProcessorRequest& request)
     });
 }
 
-std::unique_ptr<Processor> make_constant_imputer(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_constant_imputer(const ProcessorRequest& request)
 {
     return make_imputer(request, [&](const std::string& method, Filling& filling) {
         filling.value = require_number(method, request.config);
     });
 }
 
-std::unique_ptr<Processor> make_copy_imputer(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_copy_imputer(const ProcessorRequest& request)
 {
     return make_imputer(request, [&](const std::string& method, Filling& filling) {
         filling.source = require_variable(method, request.inputs.variables, request.config);

@@ -47,14 +47,14 @@ struct ProcessorRequest {
     std::vector<std::string>& notes;
 };
 
-[[nodiscard]] std::unique_ptr<Processor> make_normalizer(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_input_imputer(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_constant_imputer(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_copy_imputer(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_remapper(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_postprocessor(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_normalized_relu(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_conditional_zero(const ProcessorRequest& request);
-[[nodiscard]] std::unique_ptr<Processor> make_conditional_nan(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_normalizer(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_input_imputer(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_constant_imputer(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_copy_imputer(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_remapper(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_postprocessor(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_normalized_relu(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_conditional_zero(const ProcessorRequest& request);
+[[nodiscard]] std::unique_ptr<FieldProcessor> make_conditional_nan(const ProcessorRequest& request);
 
 } // namespace gradwind::model

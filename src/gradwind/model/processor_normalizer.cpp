@@ -43,7 +43,7 @@ void apply_rows(Scalar* x, int64_t rows, const std::vector<Scalar>& mul, const s
     });
 }
 
-class Normalizer final : public Processor
+class Normalizer final : public FieldProcessor
 {
 public:
     /// Factors are rounded to float32, in which the original keeps them, whatever the precision of the run.
@@ -159,7 +159,7 @@ Factor factor_of(const std::string& method, size_t i, const ProcessorRequest& re
 
 } // namespace
 
-std::unique_ptr<Processor> make_normalizer(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_normalizer(const ProcessorRequest& request)
 {
     const auto& statistics = request.inputs.statistics;
     const auto count = size_t(request.inputs.variables.count());

@@ -24,7 +24,7 @@ struct Entry {
     Change change;
 };
 
-class ColumnPostprocessor final : public Processor
+class ColumnPostprocessor final : public FieldProcessor
 {
 public:
     ColumnPostprocessor(std::vector<Entry> entries, const VariableTable& variables)
@@ -47,7 +47,7 @@ private:
 using Condition = at::Tensor (*)(const at::Tensor& column);
 
 /// Sets variables to a value wherever another variable meets a condition.
-class ConditionalPostprocessor final : public Processor
+class ConditionalPostprocessor final : public FieldProcessor
 {
 public:
     struct Value {
@@ -125,8 +125,8 @@ double normalised_threshold(double value, const std::string& normalizer, size_t 
     return value;
 }
 
-std::unique_ptr<Processor> make_conditional(const ProcessorRequest& request, Condition condition,
-                                            const std::function<double(const std::string&)>& value_of)
+std::unique_ptr<FieldProcessor> make_conditional(const ProcessorRequest& request, Condition condition,
+                                                 const std::function<double(const std::string&)>& value_of)
 {
     const auto masking = require_variable(request.config.get<std::string>("remap"), request.inputs.variables,
                                           request.config.at("remap"));
@@ -139,7 +139,7 @@ std::unique_ptr<Processor> make_conditional(const ProcessorRequest& request, Con
 
 } // namespace
 
-std::unique_ptr<Processor> make_postprocessor(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_postprocessor(const ProcessorRequest& request)
 {
     std::vector<Entry> entries;
     for_each_method(request, [&](int64_t variable, const std::string& method) {
@@ -148,7 +148,7 @@ std::unique_ptr<Processor> make_postprocessor(const ProcessorRequest& request)
     return std::make_unique<ColumnPostprocessor>(std::move(entries), request.inputs.variables);
 }
 
-std::unique_ptr<Processor> make_normalized_relu(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_normalized_relu(const ProcessorRequest& request)
 {
     const auto normalizer = request.config.get<std::string>("normalizer", "none");
     std::vector<Entry> entries;
@@ -160,14 +160,14 @@ std::unique_ptr<Processor> make_normalized_relu(const ProcessorRequest& request)
     return std::make_unique<ColumnPostprocessor>(std::move(entries), request.inputs.variables);
 }
 
-std::unique_ptr<Processor> make_conditional_zero(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_conditional_zero(const ProcessorRequest& request)
 {
     return make_conditional(
         request, [](const at::Tensor& x) { return x == 0; },
         [&](const std::string& method) { return require_number(method, request.config); });
 }
 
-std::unique_ptr<Processor> make_conditional_nan(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_conditional_nan(const ProcessorRequest& request)
 {
     return make_conditional(
         request, [](const at::Tensor& x) { return at::isnan(x); },

@@ -171,7 +171,7 @@ Mapping displace(const Config& config)
     return out;
 }
 
-class Remapper final : public Processor
+class Remapper final : public FieldProcessor
 {
 public:
     struct Entry {
@@ -213,7 +213,7 @@ private:
 
 } // namespace
 
-std::unique_ptr<Processor> make_remapper(const ProcessorRequest& request)
+std::unique_ptr<FieldProcessor> make_remapper(const ProcessorRequest& request)
 {
     using Factory = Mapping (*)(const Config&);
     static const std::map<std::string, Factory> factories = {

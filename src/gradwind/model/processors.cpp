@@ -18,7 +18,7 @@ namespace
 
 struct Maker {
     const char* target;
-    std::unique_ptr<Processor> (*make)(const ProcessorRequest&);
+    std::unique_ptr<FieldProcessor> (*make)(const ProcessorRequest&);
 };
 
 constexpr std::array kMakers = {

@@ -36,10 +36,10 @@ struct BatchMasks {
 };
 
 /// One step of the pipeline. Both directions work in place on [B, T, E, N, V], float or double, any device.
-class Processor
+class FieldProcessor
 {
 public:
-    virtual ~Processor() = default;
+    virtual ~FieldProcessor() = default;
     virtual void transform(const at::Tensor& x, Space space, BatchMasks& masks) const = 0;
     virtual void inverse(const at::Tensor& x, Space space, const BatchMasks& masks) const = 0;
     /// Tensors that belong into a checkpoint under the original's names ("_norm_mul").
@@ -52,7 +52,7 @@ class Processors
 public:
     struct Step {
         std::string name; ///< key in the configuration
-        std::unique_ptr<Processor> processor;
+        std::unique_ptr<FieldProcessor> processor;
     };
     Processors(std::vector<Step> steps, const VariableTable& variables, std::vector<std::string> notes);
 
