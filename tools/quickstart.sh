@@ -12,4 +12,4 @@ run=runs/storm-$(date +%Y%m%d-%H%M%S)
 mkdir -p data runs
 "$gradwind" dataset create examples/storm/dataset.yaml "$store" --overwrite
 "$gradwind" train examples/storm/train.yaml system.input.dataset="$store" --nproc 2 --run "$run"
-"$gradwind" forecast "$run" --plots
+"$gradwind" forecast "$run" --steps 4 --leads 1,2,4 --plots

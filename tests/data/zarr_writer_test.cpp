@@ -24,14 +24,14 @@ using Existing = ZarrWriter::Existing;
 
 constexpr float nan_value = std::numeric_limits<float>::quiet_NaN();
 
-ZarrArray data_array(std::vector<int64_t> shape, std::vector<int64_t> chunks)
+ArraySpec data_array(std::vector<int64_t> shape, std::vector<int64_t> chunks)
 {
     return {"data",
             ZarrType::Float32,
             std::move(shape),
             std::move(chunks),
             {"time", "variable", "ensemble", "cell"},
-            ZarrArray::Fill::NaN};
+            ArraySpec::Fill::NaN};
 }
 
 std::vector<float> count_up(size_t size)

@@ -150,7 +150,7 @@ public:
                            facts_.shape,
                            facts_.chunks,
                            {"time", "variable", "ensemble", "cell"},
-                           ZarrArray::Fill::NaN});
+                           ArraySpec::Fill::NaN});
         for (int64_t first = 0; first < rows_; first += facts_.chunks[0])
             write_chunk(first, std::min(facts_.chunks[0], rows_ - first));
         write_companions();

@@ -39,9 +39,9 @@ const char* dtype_of(ZarrType type)
     return "";
 }
 
-nlohmann::json fill_of(const ZarrArray& array)
+nlohmann::json fill_of(const ArraySpec& array)
 {
-    if (array.fill == ZarrArray::Fill::NaN)
+    if (array.fill == ArraySpec::Fill::NaN)
         return "NaN";
     return array.type == ZarrType::DateSeconds ? nlohmann::json(0) : nlohmann::json(0.0);
 }
@@ -75,7 +75,7 @@ struct ChunkWindow {
 };
 
 /// Calls `visit(in_chunk, in_block, count)` for every contiguous run of elements that chunk and row block share.
-void for_each_run(const ZarrArray& array, const ChunkWindow& window, int64_t first_row,
+void for_each_run(const ArraySpec& array, const ChunkWindow& window, int64_t first_row,
                   const std::function<void(int64_t, int64_t, int64_t)>& visit)
 {
     const size_t rank = array.shape.size();
@@ -99,7 +99,7 @@ void for_each_run(const ZarrArray& array, const ChunkWindow& window, int64_t fir
 }
 
 /// Calls `visit` for every chunk that rows [first_row, first_row + rows) touch.
-void for_each_chunk(const ZarrArray& array, int64_t first_row, int64_t rows,
+void for_each_chunk(const ArraySpec& array, int64_t first_row, int64_t rows,
                     const std::function<void(const ChunkWindow&)>& visit)
 {
     const size_t rank = array.shape.size();
@@ -126,13 +126,13 @@ void for_each_chunk(const ZarrArray& array, int64_t first_row, int64_t rows,
     }
 }
 
-std::string chunk_name(const ZarrArray& array, const std::vector<int64_t>& index)
+std::string chunk_name(const ArraySpec& array, const std::vector<int64_t>& index)
 {
     return fmt::format("{}/{}", array.name, fmt::join(index, "."));
 }
 
 /// Checks that a row block starts and ends at chunk borders. @return number of rows
-int64_t rows_of(const ZarrArray& array, int64_t first_row, size_t values)
+int64_t rows_of(const ArraySpec& array, int64_t first_row, size_t values)
 {
     const int64_t row = product(std::span(array.shape).subspan(1));
     GRADWIND_ASSERT(array.type == ZarrType::Float32 && row > 0 && int64_t(values) % row == 0);
@@ -181,7 +181,7 @@ ZarrWriter::~ZarrWriter()
         fs::remove_all(folder_, ignored);
 }
 
-void ZarrWriter::add_array(const ZarrArray& given)
+void ZarrWriter::add_array(const ArraySpec& given)
 {
     auto array = given;
     if (array.chunks.empty())
@@ -208,7 +208,7 @@ void ZarrWriter::add_array(const ZarrArray& given)
 }
 
 template <class T>
-void ZarrWriter::write_one_chunk(const ZarrArray& array, std::span<const T> values)
+void ZarrWriter::write_one_chunk(const ArraySpec& array, std::span<const T> values)
 {
     add_array(array);
     GRADWIND_ASSERT(product(array.shape) == int64_t(values.size()));
@@ -216,19 +216,19 @@ void ZarrWriter::write_one_chunk(const ZarrArray& array, std::span<const T> valu
         write_chunk(chunk_name(array, std::vector<int64_t>(array.shape.size(), 0)), std::as_bytes(values), sizeof(T));
 }
 
-void ZarrWriter::write_whole(const ZarrArray& array, std::span<const double> values)
+void ZarrWriter::write_whole(const ArraySpec& array, std::span<const double> values)
 {
     GRADWIND_ASSERT(array.type == ZarrType::Float64 && array.chunks.empty());
     write_one_chunk(array, values);
 }
 
-void ZarrWriter::write_whole(const ZarrArray& array, std::span<const float> values)
+void ZarrWriter::write_whole(const ArraySpec& array, std::span<const float> values)
 {
     GRADWIND_ASSERT(array.type == ZarrType::Float32 && array.chunks.empty());
     write_one_chunk(array, values);
 }
 
-void ZarrWriter::write_whole(const ZarrArray& array, std::span<const int64_t> values)
+void ZarrWriter::write_whole(const ArraySpec& array, std::span<const int64_t> values)
 {
     GRADWIND_ASSERT(array.type == ZarrType::DateSeconds && array.chunks.empty());
     write_one_chunk(array, values);
@@ -238,7 +238,7 @@ void ZarrWriter::write_rows(const std::string& name, int64_t first_row, std::spa
 {
     const auto& array = this->array(name);
     const int64_t rows = rows_of(array, first_row, values.size());
-    const float fill = array.fill == ZarrArray::Fill::NaN ? std::numeric_limits<float>::quiet_NaN() : 0.0F;
+    const float fill = array.fill == ArraySpec::Fill::NaN ? std::numeric_limits<float>::quiet_NaN() : 0.0F;
     std::vector<float> chunk;
     for_each_chunk(array, first_row, rows, [&](const ChunkWindow& window) {
         chunk.assign(size_t(product(array.chunks)), fill);
@@ -309,7 +309,7 @@ void ZarrWriter::commit()
         fs::remove_all(old, error);
 }
 
-const ZarrArray& ZarrWriter::array(const std::string& name) const
+const ArraySpec& ZarrWriter::array(const std::string& name) const
 {
     const auto found = arrays_.find(name);
     GRADWIND_ASSERT(found != arrays_.end());

@@ -17,7 +17,7 @@ namespace gradwind::data
 enum class ZarrType { Float32, Float64, DateSeconds };
 
 /// One array of a group. Chunks are compressed with Blosc (lz4, level 5, byte shuffle).
-struct ZarrArray {
+struct ArraySpec {
     enum class Fill { Zero, NaN };
 
     std::string name;
@@ -42,11 +42,11 @@ public:
     ZarrWriter(const ZarrWriter&) = delete;
     ZarrWriter& operator=(const ZarrWriter&) = delete;
 
-    void add_array(const ZarrArray& array);
+    void add_array(const ArraySpec& array);
     /// Adds an array and writes all of it as one chunk.
-    void write_whole(const ZarrArray& array, std::span<const double> values);
-    void write_whole(const ZarrArray& array, std::span<const float> values);
-    void write_whole(const ZarrArray& array, std::span<const int64_t> values);
+    void write_whole(const ArraySpec& array, std::span<const double> values);
+    void write_whole(const ArraySpec& array, std::span<const float> values);
+    void write_whole(const ArraySpec& array, std::span<const int64_t> values);
 
     /// Writes rows [first_row, first_row + values.size() / row size) of a Float32 array, C order. first_row is a
     /// multiple of the first chunk length and the rows end at a chunk's end or at the array's.
@@ -71,13 +71,13 @@ private:
     void write_json(const std::string& relative, const nlohmann::json& json);
     void write_chunk(const std::string& relative, std::span<const std::byte> raw, size_t type_size);
     template <class T>
-    void write_one_chunk(const ZarrArray& array, std::span<const T> values);
-    [[nodiscard]] const ZarrArray& array(const std::string& name) const;
+    void write_one_chunk(const ArraySpec& array, std::span<const T> values);
+    [[nodiscard]] const ArraySpec& array(const std::string& name) const;
 
     std::filesystem::path target_;
     std::filesystem::path folder_;
     Existing existing_;
-    std::map<std::string, ZarrArray> arrays_;
+    std::map<std::string, ArraySpec> arrays_;
     std::vector<std::byte> compressed_;
     Size size_;
 };

@@ -12,7 +12,7 @@ namespace gradwind::parallel
 struct ChildOptions {
     std::vector<std::string> command = {}; ///< path of the executable, then its arguments
     Variables variables = {};              ///< added to, or replacing those of, this process's environment
-    int stdout_fd = -1;               ///< -1: shared with this process
+    int stdout_fd = -1;                    ///< -1: shared with this process
     int stderr_fd = -1;
 };
 

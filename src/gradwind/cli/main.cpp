@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/cli/parse.h"
+#include "gradwind/core/error.h"
+
+#include <exception>
+#include <iostream>
+
+namespace gradwind::cli
+{
+
+namespace
+{
+
+int run(const ShowText& show, std::ostream& out)
+{
+    out << show.text;
+    return 0;
+}
+
+int guarded_main(int argc, char** argv)
+{
+    try {
+        return std::visit([](const auto& command) { return run(command, std::cout); }, parse(argc, argv));
+    } catch (const Error& error) {
+        std::cerr << "gradwind: " << error.what() << "\n";
+        return int(error.code());
+    } catch (const std::bad_alloc&) {
+        std::cerr << "gradwind: out of memory\n";
+    } catch (const std::exception& error) {
+        std::cerr << "gradwind: unexpected error, please report it: " << error.what() << "\n";
+    }
+    return int(ExitCode::Internal);
+}
+
+} // namespace
+
+} // namespace gradwind::cli
+
+int main(int argc, char** argv)
+{
+    return gradwind::cli::guarded_main(argc, argv);
+}

@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/cli/parse.h"
+
+#include "gradwind/core/error.h"
+
+#include <CLI/CLI.hpp>
+
+namespace gradwind::cli
+{
+
+namespace
+{
+
+constexpr const char* kOverridesHelp = "key=value: overrides of the configuration, as in Hydra";
+
+/// Options are bound to these structs while CLI11 parses; the sub-command that was given says which one counts.
+struct Bound {
+    ConfigCommand config;
+    DatasetCreate dataset_create;
+    DatasetInspect dataset_inspect;
+    ForecastCommand forecast;
+    GraphCommand graph;
+    PlanCommand plan;
+    TrainCommand train;
+    VerifyCommand verify;
+    Command chosen;
+};
+
+/// A flag that selects a value of an enum.
+template <class Enum>
+void flag(CLI::App& app, const std::string& name, Enum& target, Enum value, const std::string& help)
+{
+    app.add_flag_callback(
+        name, [&target, value] { target = value; }, help);
+}
+
+void add_train(CLI::App& app, Bound& bound)
+{
+    auto& command = bound.train;
+    auto* sub = app.add_subcommand("train", "Train a model: from a configuration, or on with --resume");
+    sub->add_option("config", command.config, "YAML file with the keys of anemoi-training");
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    sub->add_option("--nproc", command.nproc,
+                    "start this many processes on this machine (default 1; leave it out "
+                    "under srun, torchrun and mpirun)")
+        ->check(CLI::PositiveNumber);
+    sub->add_option("--run", command.run_dir, "folder of the run (default runs/<config>-<time>)");
+    sub->add_option("--resume", command.resume, "run folder to go on with, on any number of processes");
+    flag(*sub, "--record", command.record, TrainCommand::Record::Yes,
+         "every rank also writes losses and samples of its steps to record_rank<r>.json");
+    sub->footer("Examples:\n  gradwind train config.yaml --nproc 2 --run runs/first training.max_steps=1000\n"
+                "  gradwind train --resume runs/first\n"
+                "  srun gradwind train config.yaml\n"
+                "  torchrun --no-python --nproc-per-node 4 gradwind train config.yaml");
+    sub->final_callback([&bound] { bound.chosen = bound.train; });
+}
+
+void add_forecast(CLI::App& app, Bound& bound)
+{
+    auto& command = bound.forecast;
+    auto* sub = app.add_subcommand("forecast", "Forecast with a trained model and score it against persistence");
+    sub->add_option("run", command.run, "run folder, or one checkpoint folder in it")->required();
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    sub->add_option("--date", command.dates, "start dates, e.g. 1996-01-18T12:00:00 (default: all of the test period)");
+    sub->add_option("--steps", command.steps, "model steps forward (default 4)")->check(CLI::PositiveNumber);
+    sub->add_option("--leads", command.leads, "steps that the table shows (default: all)")->delimiter(',');
+    sub->add_option("--output", command.output, "write the forecast fields to this safetensors file");
+    flag(*sub, "--plots", command.pictures, ForecastCommand::Pictures::Draw,
+         "draw maps and loss curves into the run folder");
+    flag(*sub, "--json", command.format, ForecastCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] { bound.chosen = bound.forecast; });
+}
+
+void add_plan(CLI::App& app, Bound& bound)
+{
+    auto& command = bound.plan;
+    auto* sub = app.add_subcommand("plan", "Show the layout of a job before it is launched");
+    sub->add_option("config", command.config, "configuration (without one: an example)");
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    sub->add_option("--world", command.world, "nodes x GPUs per node, e.g. 8x4");
+    flag(*sub, "--json", command.format, PlanCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] { bound.chosen = bound.plan; });
+}
+
+void add_verify(CLI::App& app, Bound& bound)
+{
+    auto& command = bound.verify;
+    auto* sub = app.add_subcommand("verify", "Compare with stored results of the original packages");
+    sub->add_option("--golden", command.golden, "one case folder, or a folder of cases")->required();
+    flag(*sub, "--json", command.format, VerifyCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] { bound.chosen = bound.verify; });
+}
+
+void add_dataset(CLI::App& app, Bound& bound)
+{
+    auto* group = app.add_subcommand("dataset", "Make data sets and look into them")->require_subcommand(1);
+    auto& create = bound.dataset_create;
+    auto* sub = group->add_subcommand("create", "Make an Anemoi data set from netCDF, GRIB or a generator");
+    sub->add_option("recipe", create.recipe, "YAML recipe")->required();
+    sub->add_option("output", create.output, "store to write, NAME.zarr")->required();
+    sub->add_option("overrides", create.overrides, "key=value: overrides of the recipe");
+    flag(*sub, "--overwrite", create.existing, DatasetCreate::Existing::Overwrite, "replace an existing store");
+    sub->final_callback([&bound] { bound.chosen = bound.dataset_create; });
+
+    auto& inspect = bound.dataset_inspect;
+    sub = group->add_subcommand("inspect", "What a data set holds: dates, variables, statistics, chunks");
+    sub->add_option("store", inspect.store, "path of the store")->required();
+    sub->add_option("options", inspect.options, "key=value: options of open_dataset, e.g. frequency=6h select=[t,u]");
+    flag(*sub, "--json", inspect.format, DatasetInspect::Format::Json, "print JSON");
+    flag(*sub, "--checksum", inspect.checksum, DatasetInspect::Checksum::Compute,
+         "SHA-256 over the float32 values in C order, after the options");
+    sub->final_callback([&bound] { bound.chosen = bound.dataset_inspect; });
+}
+
+void add_graph(CLI::App& app, Bound& bound)
+{
+    auto* group = app.add_subcommand("graph", "Build graphs and look into them")->require_subcommand(1);
+    auto& command = bound.graph;
+    auto* sub = group->add_subcommand("create", "Build the graph of a configuration");
+    sub->add_option("config", command.config_or_graph, "configuration with a `graph:` section")->required();
+    sub->add_option("output", command.output, "safetensors file to write")->required();
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    flag(*sub, "--json", command.format, GraphCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] {
+        bound.graph.action = GraphCommand::Action::Create;
+        bound.chosen = bound.graph;
+    });
+    sub = group->add_subcommand("inspect", "Nodes, edges, degrees and attributes of a stored graph");
+    sub->add_option("graph", command.config_or_graph, "safetensors file")->required();
+    flag(*sub, "--json", command.format, GraphCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] {
+        bound.graph.action = GraphCommand::Action::Inspect;
+        bound.chosen = bound.graph;
+    });
+}
+
+void add_config(CLI::App& app, Bound& bound)
+{
+    auto* group = app.add_subcommand("config", "Check and show configurations")->require_subcommand(1);
+    auto& command = bound.config;
+    const auto add = [&](const char* name, ConfigCommand::Action action, const char* help) {
+        auto* sub = group->add_subcommand(name, help);
+        sub->final_callback([&bound, action] {
+            bound.config.action = action;
+            bound.chosen = bound.config;
+        });
+        return sub;
+    };
+    auto* check =
+        add("check", ConfigCommand::Action::Check, "Say what is wrong with a configuration, or that all is well");
+    auto* show = add("show", ConfigCommand::Action::Show, "Print the configuration as resolved");
+    add("keys", ConfigCommand::Action::Keys, "Print every key with type, default and meaning, as Markdown");
+    for (auto* sub : {check, show}) {
+        sub->add_option("config", command.file, "YAML file")->required();
+        sub->add_option("overrides", command.overrides, kOverridesHelp);
+    }
+    flag(*show, "--json", command.format, ConfigCommand::Format::Json, "print JSON");
+    flag(*show, "--origin", command.origins, ConfigCommand::Origins::Show, "say where each value comes from");
+}
+
+} // namespace
+
+Command parse(int argc, const char* const* argv)
+{
+    Bound bound;
+    CLI::App app("gradwind: trains AIFS-class weather models in parallel", "gradwind");
+    app.set_version_flag("--version", "gradwind " GRADWIND_VERSION);
+    app.require_subcommand(1);
+    app.get_formatter()->column_width(34);
+    add_train(app, bound);
+    add_forecast(app, bound);
+    add_plan(app, bound);
+    add_verify(app, bound);
+    add_dataset(app, bound);
+    add_graph(app, bound);
+    add_config(app, bound);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        const CLI::App* deepest = &app; // help of the sub-command that was asked
+        while (!deepest->get_subcommands().empty())
+            deepest = deepest->get_subcommands().front();
+        return ShowText{deepest->help()};
+    } catch (const CLI::CallForVersion& version) {
+        return ShowText{std::string(version.what()) + "\n"};
+    } catch (const CLI::ParseError& error) {
+        std::string name = "gradwind";
+        for (auto subs = app.get_subcommands(); !subs.empty(); subs = subs.front()->get_subcommands())
+            name += " " + subs.front()->get_name();
+        throw ConfigError(fmt::format("{}; `{} --help` shows what there is", error.what(), name));
+    }
+    return bound.chosen;
+}
+
+} // namespace gradwind::cli
