@@ -128,6 +128,10 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
                    "not there yet",
                    layout.model_size());
     const auto device = choose_device(config, environment.local_rank);
+    if (device.is_cpu() && settings.precision == Precision::Bf16Mixed) {
+        settings.precision = Precision::Float32;
+        notes.emplace_back("training.precision: bf16-mixed needs a GPU, this run computes in 32-true");
+    }
     const auto world = parallel::connect_world(
         environment,
         {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,

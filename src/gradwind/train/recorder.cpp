@@ -13,10 +13,11 @@ void Recorder::batch(double local_loss, std::vector<int64_t> first_positions)
     record_["anchors"].push_back(std::move(first_positions));
 }
 
-void Recorder::step(double lr, double grad_norm)
+void Recorder::step(double lr, double grad_norm, size_t n_batches)
 {
     record_["lr"].push_back(lr);
     record_["grad_norm"].push_back(grad_norm);
+    record_["n_batches"].push_back(n_batches);
 }
 
 void Recorder::validation(const ValidationResult& result)

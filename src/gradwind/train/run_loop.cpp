@@ -153,7 +153,7 @@ void RunLoop::after_step(const StepOutcome& outcome, int64_t n_rollout)
                 position += first;
             recorder_.batch(batch.loss, std::move(positions));
         }
-        recorder_.step(outcome.lr, outcome.optimizer.grad_norm);
+        recorder_.step(outcome.lr, outcome.optimizer.grad_norm, outcome.batches.size());
     }
     report(outcome, n_rollout);
     const auto poll = poll_.after_step(signal_.received() != 0, wall_s());

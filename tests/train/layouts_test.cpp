@@ -1,0 +1,91 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// The law of layouts: one configuration gives one result, however many processes share the work (design §4).
+#include "tests/support/ranks.h"
+#include "tests/train/tiny_training.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+namespace gradwind::train
+{
+namespace
+{
+
+struct LayoutCase {
+    int n_processes;
+    int batch_size; ///< of a forward pass; processes x batch_size x accumulation is 12
+    int accumulation;
+};
+
+/// Trains 20 steps in every layout and compares samples, losses, validation and weights with one process.
+void compare_layouts(const std::vector<std::string>& overrides, double tolerance)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training);
+    const std::vector<LayoutCase> cases = {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {4, 3, 1}};
+    std::vector<std::string> names;
+    for (const auto& layout : cases) {
+        auto all = overrides;
+        all.push_back("dataloader.batch_size.training=" + std::to_string(layout.batch_size));
+        all.push_back("training.accum_grad_batches=" + std::to_string(layout.accumulation));
+        all.push_back("dataloader.batch_size.validation=" + std::to_string(12 / layout.n_processes));
+        names.push_back("w" + std::to_string(layout.n_processes) + "b" + std::to_string(layout.batch_size));
+        start({.name = names.back(), .overrides = all, .n_processes = layout.n_processes});
+    }
+    if (::testing::Test::HasFailure())
+        return;
+    const auto reference = training.run_dir(names[0]);
+    const auto weights = weights_of(reference);
+    const auto losses = rows_of(reference, "train");
+    const auto samples = samples_of(reference, 1);
+    ASSERT_EQ(losses.size(), 20u);
+    ASSERT_EQ(samples.size(), 20u);
+    EXPECT_EQ(samples[TinyTraining::kStepsPerEpoch - 1].size(), 2u) << "a short batch is part of the test";
+    for (size_t i = 1; i < cases.size(); ++i) {
+        SCOPED_TRACE(names[i]);
+        const auto run = training.run_dir(names[i]);
+        EXPECT_EQ(samples_of(run, cases[i].n_processes), samples);
+        const auto own = rows_of(run, "train");
+        ASSERT_EQ(own.size(), losses.size());
+        double worst = 0;
+        for (size_t step = 0; step < own.size(); ++step)
+            for (const char* name : {"train_multi_dataset_loss_step", "lr-AdamW"}) {
+                const double expected = losses[step][name];
+                worst = std::max(worst, std::abs(own[step][name].get<double>() - expected) / std::max(expected, 1e-30));
+            }
+        EXPECT_LT(worst, tolerance);
+        const double difference = relative_difference(weights_of(run), weights);
+        EXPECT_LT(difference, tolerance);
+        const auto validation = rows_of(run, "validation"), expected = rows_of(reference, "validation");
+        ASSERT_EQ(validation.size(), expected.size());
+        ASSERT_GE(expected.size(), 5u);
+        for (const auto& [name, value] : expected.back().items())
+            if (name.starts_with("val_")) {
+                EXPECT_NEAR(validation.back()[name].get<double>(), value.get<double>(),
+                            tolerance * std::abs(value.get<double>()))
+                    << name;
+            }
+        std::printf("%-8s losses %.1e, weights %.1e\n", names[i].c_str(), worst, difference);
+    }
+}
+
+TEST(LawOfLayouts, HoldsInDouble)
+{
+    compare_layouts({"training.precision=64-true"}, 1e-12);
+}
+
+TEST(LawOfLayouts, HoldsInFloat)
+{
+    compare_layouts({}, 1e-5);
+}
+
+TEST(LawOfLayouts, HoldsWithAGrowingRollout)
+{
+    compare_layouts({"training.precision=64-true", "task.rollout={start: 1, epoch_increment: 1, maximum: 3}"}, 1e-12);
+}
+
+} // namespace
+} // namespace gradwind::train

@@ -1,0 +1,67 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// A training of seconds on a few hundred cells, run in processes of its own.
+#pragma once
+#include "gradwind/train/progress.h"
+#include "gradwind/train/trainer.h"
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace gradwind::train
+{
+
+/// A folder with a data set of 40 dates on 208 cells and a configuration, removed at the end of the test.
+///
+/// Processes that the test starts find it through the environment, so both see the same paths.
+class TinyTraining
+{
+public:
+    TinyTraining();
+    ~TinyTraining();
+    TinyTraining(const TinyTraining&) = delete;
+    TinyTraining& operator=(const TinyTraining&) = delete;
+
+    [[nodiscard]] std::filesystem::path run_dir(const std::string& name) const { return folder_ / name; }
+    [[nodiscard]] std::filesystem::path config_file() const { return folder_ / "tiny.yaml"; }
+    /// 38 samples in an epoch, 12 in a step: the last step of an epoch has 2.
+    static constexpr int64_t kStepsPerEpoch = 4;
+
+private:
+    std::filesystem::path folder_;
+    bool is_owner_ = false;
+};
+
+/// Does something at a step, after it was done: raises a signal, say.
+using AtStep = std::function<void(int64_t step)>;
+
+struct TinyRun {
+    std::string name;                   ///< of the run folder
+    std::vector<std::string> overrides; ///< of the configuration
+    bool resume = false;
+    int n_processes = 1;
+    int expected_exit = 0; ///< of every process
+};
+
+/// Runs a training in fresh processes. To be called by the parent only; in the children run_child() does the work.
+void start(const TinyRun& run);
+/// What the children of start() do; ends the process. @param at_step  called by every rank
+[[noreturn]] void run_child(const TinyTraining& training, const AtStep& at_step = {});
+
+/// All weights of a run's newest checkpoint by name, as double.
+[[nodiscard]] std::map<std::string, at::Tensor> weights_of(const std::filesystem::path& run_dir);
+/// Rows of metrics.jsonl of one kind.
+[[nodiscard]] std::vector<nlohmann::json> rows_of(const std::filesystem::path& run_dir, const std::string& event);
+/// Samples of every step, replica after replica, from the records of n ranks.
+[[nodiscard]] std::vector<std::vector<int64_t>> samples_of(const std::filesystem::path& run_dir, int n_processes);
+/// Norm of the difference of all weights over the norm of all weights.
+[[nodiscard]] double relative_difference(const std::map<std::string, at::Tensor>& a,
+                                         const std::map<std::string, at::Tensor>& b);
+
+} // namespace gradwind::train
