@@ -8,5 +8,5 @@ cd "$(dirname "$0")/.."
 tools/setup.sh --tests
 tools/check_layers.py
 git ls-files '*.cpp' '*.h' | xargs -r clang-format --dry-run --Werror
-tools/build.sh release -DGRADWIND_WERROR=ON
-ctest --preset release -j "$(nproc)"
+tools/build.sh dev
+ctest --preset dev -j "$(nproc)"
