@@ -14,6 +14,7 @@ namespace
 {
 
 using TensorList = std::vector<at::Tensor>;
+using At = ops::RowMlpOperand::At;
 
 enum class Hidden { Scaled, AsChannels };
 
@@ -42,6 +43,12 @@ std::shared_ptr<Mlp> edge_embedding(const GnnOptions& options)
     return std::make_shared<Mlp>(mlp_options(options, options.edge_width, options.channels, Hidden::Scaled));
 }
 
+/// Perceptrons by rows keep so little that there is nothing to gain from computing whole layers again.
+ops::Intermediates intermediates(const GnnOptions& options, const GnnBlock& block, const at::Tensor& like)
+{
+    return block.by_rows(like) ? ops::Intermediates::Keep : options.intermediates;
+}
+
 } // namespace
 
 GnnBlock::GnnBlock(const GnnOptions& options, EdgeEmbedding embedding) : channels_(options.channels)
@@ -58,27 +65,49 @@ GnnBlock::GnnBlock(const GnnOptions& options, EdgeEmbedding embedding) : channel
 GnnBlock::Result GnnBlock::forward(const at::Tensor& x_src, const at::Tensor& x_dst, const at::Tensor& e,
                                    const std::vector<ops::EdgeIndex>& chunks) const
 {
+    const bool by_rows = edge_mlp_->by_rows(e);
     at::Tensor sums;
     std::vector<at::Tensor> updated;
     int64_t begin = 0;
+    const auto add = [&](const at::Tensor& rows, const at::Tensor& partial) {
+        updated.push_back(rows);
+        sums = sums.defined() ? sums + partial : partial;
+    };
     for (const auto& edges : chunks) {
         const auto own = e.narrow(0, begin, edges.n_edges());
+        begin += edges.n_edges();
+        if (by_rows) {
+            const auto message =
+                ops::row_mlp(edge_mlp_->row_weights(), {{x_dst, At::Destination}, {x_src, At::Source}, {own}},
+                             {&edges, 2, ops::RowMlpOptions::Sums::AtDestination});
+            add(message.rows, message.sums);
+            continue;
+        }
         const auto message = edge_mlp_->forward_split(
             {{x_dst, 0, [&](const at::Tensor& rows) { return ops::gather_destination(rows, edges); }},
              {x_src, channels_, [&](const at::Tensor& rows) { return ops::gather_source(rows, edges); }},
              {own, 2 * channels_}});
-        updated.push_back(message + own);
-        const auto partial = ops::sum_at_destination(updated.back(), edges);
-        sums = sums.defined() ? sums + partial : partial;
-        begin += edges.n_edges();
+        const auto rows = message + own;
+        add(rows, ops::sum_at_destination(rows, edges));
     }
-    const auto dst = node_mlp_->forward_split({{x_dst, 0}, {sums, channels_}}) + x_dst;
-    return {dst, updated.size() == 1 ? updated.front() : at::cat(updated)};
+    return {update_nodes(x_dst, sums), updated.size() == 1 ? updated.front() : at::cat(updated)};
+}
+
+bool GnnBlock::by_rows(const at::Tensor& like) const
+{
+    return edge_mlp_->by_rows(like) && node_mlp_->by_rows(like);
+}
+
+at::Tensor GnnBlock::update_nodes(const at::Tensor& x, const at::Tensor& sums) const
+{
+    if (node_mlp_->by_rows(x))
+        return ops::row_mlp(node_mlp_->row_weights(), {{x}, {sums}}, {.residual = 0}).rows;
+    return node_mlp_->forward_split({{x, 0}, {sums, channels_}}) + x;
 }
 
 at::Tensor GnnBlock::update_source(const at::Tensor& x_src) const
 {
-    return node_mlp_->forward_split({{x_src, 0}, {x_src, channels_}}) + x_src;
+    return update_nodes(x_src, x_src);
 }
 
 at::Tensor GnnBlock::embed_edges(const at::Tensor& features, int64_t copies) const
@@ -117,7 +146,7 @@ Mapper::Result GnnForwardMapper::forward(const at::Tensor& src, const at::Tensor
         const auto x_dst = emb_nodes_dst_->forward(inputs[1]);
         return {block_->update_source(x_src), block_->forward(x_src, x_dst, e, chunks).dst};
     };
-    const auto out = ops::region(options_.intermediates, run, {src, dst, edges.features}, parameters());
+    const auto out = ops::region(intermediates(options_, *block_, dst), run, {src, dst, edges.features}, parameters());
     return {out[0], out[1]};
 }
 
@@ -145,7 +174,7 @@ Mapper::Result GnnBackwardMapper::forward(const at::Tensor& src, const at::Tenso
         const auto e = embed(*emb_edges_, inputs[2], copies);
         return {node_data_extractor_->forward(block_->forward(inputs[0], inputs[1], e, chunks).dst)};
     };
-    const auto out = ops::region(options_.intermediates, run, {src, dst, edges.features}, parameters());
+    const auto out = ops::region(intermediates(options_, *block_, dst), run, {src, dst, edges.features}, parameters());
     return {{}, out[0]};
 }
 
@@ -171,7 +200,7 @@ at::Tensor GnnProcessor::forward(const at::Tensor& x, const EdgeInputs& edges)
 {
     TensorList state = {x, edges.features};
     const auto n_layers = int64_t(blocks_.size());
-    if (options_.intermediates == ops::Intermediates::Keep)
+    if (intermediates(options_, *blocks_.front(), x) == ops::Intermediates::Keep)
         return run_layers(0, n_layers, edges.chunks, edges.copies, state)[0];
     const auto per_group = n_layers / options_.num_chunks;
     for (int64_t first = 0; first < n_layers; first += per_group) {

@@ -36,10 +36,14 @@ public:
     [[nodiscard]] at::Tensor update_source(const at::Tensor& x_src) const;
     /// Edge features [n, edge_width] to [copies * n, channels]. Only with an embedding of its own.
     [[nodiscard]] at::Tensor embed_edges(const at::Tensor& features, int64_t copies) const;
+    /// Whether both perceptrons go by ops::row_mlp for tensors of the type and device of `like`.
+    [[nodiscard]] bool by_rows(const at::Tensor& like) const;
     void draw(UniformStream& stream);
     void draw_embedding(UniformStream& stream);
 
 private:
+    /// node_mlp([x, sums]) + x.
+    [[nodiscard]] at::Tensor update_nodes(const at::Tensor& x, const at::Tensor& sums) const;
     int64_t channels_;
     std::shared_ptr<Mlp> emb_edges_;
     std::shared_ptr<Mlp> node_mlp_;

@@ -166,8 +166,35 @@ at::Tensor Mlp::after_first(at::Tensor x) const
     return norm_ ? norm_->forward(x) : x;
 }
 
+bool Mlp::by_rows(const at::Tensor& like) const
+{
+    // The normalisation is part of the rows' kernels, so in float32 and float64 both results of a norm are alike.
+    return options_.kind == MlpKind::Mlp && ops::row_mlp_takes(like, options_.kernels.activation, hidden_.size() + 1) &&
+           like.scalar_type() == output_->weight.scalar_type();
+}
+
+ops::RowMlpWeights Mlp::row_weights() const
+{
+    ops::RowMlpWeights out;
+    const auto add = [&](const Linear& linear) {
+        out.weights.push_back(linear.weight);
+        out.biases.push_back(linear.bias);
+    };
+    for (const auto& layer : hidden_)
+        add(*layer->linears().front());
+    add(*output_);
+    if (norm_) {
+        out.norm_weight = norm_->weight;
+        out.norm_bias = norm_->bias;
+    }
+    out.epsilon = kNormEpsilon;
+    return out;
+}
+
 at::Tensor Mlp::forward(const at::Tensor& x) const
 {
+    if (x.dim() == 2 && by_rows(x))
+        return ops::row_mlp(row_weights(), {{x}}).rows;
     return after_first(hidden_.front()->forward(x));
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/model/uniform_stream.h"
 #include "gradwind/ops/activation.h"
+#include "gradwind/ops/row_mlp.h"
 
 #include <torch/nn/module.h>
 
@@ -95,6 +96,10 @@ public:
     [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
     /// forward() of the concatenation of the operands, without making it.
     [[nodiscard]] at::Tensor forward_split(const std::vector<SplitOperand>& operands) const;
+    /// Whether ops::row_mlp computes this perceptron for rows of the type and device of `like`.
+    [[nodiscard]] bool by_rows(const at::Tensor& like) const;
+    /// What ops::row_mlp takes of this perceptron.
+    [[nodiscard]] ops::RowMlpWeights row_weights() const;
     /// Draws the weights in the order in which the original makes them.
     void draw(UniformStream& stream);
     void set_output_zero() { output_->set_zero(); }
