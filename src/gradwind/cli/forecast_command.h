@@ -24,7 +24,8 @@ struct ForecastCommand {
     Format format = Format::Text;
 };
 
-/// Prints root-mean-square errors per variable and lead time beside persistence, and where run and pictures are.
+/// Prints root-mean-square errors per variable and lead time beside persistence, those of a linear regression where the
+/// grid allows one (forecast_scores.h), and where run and pictures are.
 /// @throws CheckpointError, DataError, ConfigError
 int run(const ForecastCommand& command, std::ostream& out);
 

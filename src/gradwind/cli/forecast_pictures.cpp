@@ -74,8 +74,7 @@ std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train:
     const auto& dataset = forecaster.dataset();
     const auto& task = forecaster.settings().task;
     const auto n_steps = int64_t(forecast.steps.size());
-    const auto stride = task.timestep_s / dataset.frequency_s();
-    const auto truth = forecaster.analysis(forecast.anchor + n_steps * stride);
+    const auto truth = forecaster.analysis(forecast.anchor + n_steps * forecaster.stride());
     const auto names = forecaster.variables().output_names();
     const auto date = format_datetime(dataset.dates()[size_t(forecast.anchor)]);
     const auto lead = frequency_to_string(n_steps * task.timestep_s);

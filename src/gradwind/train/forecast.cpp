@@ -64,10 +64,9 @@ std::vector<int64_t> Forecaster::start_positions() const
 
 int64_t Forecaster::available_steps(int64_t anchor, int64_t n_steps) const
 {
-    const auto stride = settings_.task.timestep_s / dataset_->frequency_s();
     int64_t steps = 0;
     while (steps < n_steps) {
-        const auto position = anchor + (steps + 1) * stride;
+        const auto position = anchor + (steps + 1) * stride();
         if (position >= dataset_->n_dates() || dataset_->missing()[size_t(position)])
             break;
         ++steps;
@@ -91,11 +90,12 @@ int64_t Forecaster::position_of(const std::string& date) const
     return found - dates.begin();
 }
 
-std::vector<float> Forecaster::analysis(int64_t position) const
+std::vector<float> Forecaster::analysis(int64_t position, Period period) const
 {
-    const auto n_cells = dataset_->n_cells(), n_variables = dataset_->n_variables();
-    std::vector<float> all(size_t(dataset_->n_members() * n_cells * n_variables));
-    dataset_->read(std::array{position}, {0, n_cells}, all);
+    const auto& dataset = period == Period::Training ? *training_ : *dataset_;
+    const auto n_cells = dataset.n_cells(), n_variables = dataset.n_variables();
+    std::vector<float> all(size_t(dataset.n_members() * n_cells * n_variables));
+    dataset.read(std::array{position}, {0, n_cells}, all);
     const auto& columns = variables_.data_output();
     std::vector<float> out;
     out.reserve(size_t(n_cells) * columns.size());

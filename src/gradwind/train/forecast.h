@@ -38,6 +38,8 @@ public:
     [[nodiscard]] const data::Dataset& training() const { return *training_; }
     [[nodiscard]] const VariableTable& variables() const { return variables_; }
     [[nodiscard]] const std::filesystem::path& checkpoint() const { return checkpoint_; }
+    /// Positions between one time step and the next.
+    [[nodiscard]] int64_t stride() const { return settings_.task.timestep_s / dataset_->frequency_s(); }
 
     /// Start positions of the test period whose inputs and at least one following date exist.
     [[nodiscard]] std::vector<int64_t> start_positions() const;
@@ -49,8 +51,11 @@ public:
 
     /// @throws DataError for a start whose dates are missing
     [[nodiscard]] Forecast run(int64_t anchor, int64_t n_steps);
-    /// What the data set says of one date, the output variables, [cells * output variables].
-    [[nodiscard]] std::vector<float> analysis(int64_t position) const;
+
+    enum class Period { Training, Test };
+    /// What a period's data set says of one date, the output variables of member 0, [cells * output variables].
+    /// @throws DataError for a missing date
+    [[nodiscard]] std::vector<float> analysis(int64_t position, Period period = Period::Test) const;
 
 private:
     Config config_;

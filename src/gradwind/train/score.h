@@ -28,6 +28,7 @@ public:
     void add(size_t method, size_t lead, std::span<const float> forecast, std::span<const float> truth,
              std::span<const int64_t> cells = {});
 
+    [[nodiscard]] const std::vector<std::string>& variables() const { return variables_; }
     /// NaN where nothing was added.
     [[nodiscard]] double rmse(size_t method, size_t lead, size_t variable) const;
     [[nodiscard]] int64_t n_dates(size_t method, size_t lead) const;
