@@ -3,6 +3,8 @@
 #include "gradwind/cli/parse.h"
 #include "gradwind/core/error.h"
 
+#include <c10/util/Exception.h>
+
 #include <exception>
 #include <iostream>
 
@@ -27,6 +29,8 @@ int guarded_main(int argc, char** argv)
         return int(error.code());
     } catch (const std::bad_alloc&) {
         std::cerr << "gradwind: out of memory\n";
+    } catch (const c10::Error& error) { // its what() has the stack
+        std::cerr << "gradwind: unexpected error, please report it: " << error.what_without_backtrace() << "\n";
     } catch (const std::exception& error) {
         std::cerr << "gradwind: unexpected error, please report it: " << error.what() << "\n";
     }

@@ -42,10 +42,6 @@ std::vector<TargetFeature> target_features(const NamedMapper& decoder)
 
 std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkParts& parts, int64_t n_columns)
 {
-    const auto& section = encoder.part.section;
-    if (section.target() != "GNNForwardMapper")
-        refuse_target(section, {"GNNForwardMapper"},
-                      {"GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"});
     const auto options = gnn_options(encoder.part, parts.encoder_edges->width());
     return std::make_shared<GnnForwardMapper>(options, n_columns + parts.node_attributes->width(parts.data_nodes),
                                               parts.node_attributes->width(parts.hidden_nodes));
@@ -54,9 +50,6 @@ std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkP
 std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkParts& parts, int64_t n_columns)
 {
     const auto& section = decoder.part.section;
-    if (section.target() != "GNNBackwardMapper")
-        refuse_target(section, {"GNNBackwardMapper"},
-                      {"GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"});
     // This decoder does not embed its destination: only what the encoder returned has the network's width.
     GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
                    "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
@@ -69,9 +62,6 @@ std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkP
 
 std::shared_ptr<Processor> build_processor(const PartConfig& part, const NetworkParts& parts)
 {
-    if (part.section.target() != "GNNProcessor")
-        refuse_target(part.section, {"GNNProcessor"},
-                      {"GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor"});
     const auto options = gnn_options(part, parts.processor_edges->width());
     const auto layers = integer_in(part.section, "num_layers", 16, 1, 100000);
     GRADWIND_CHECK(layers % options.num_chunks == 0, ConfigError,
@@ -103,6 +93,20 @@ void check_whole(const Config& root)
         refuse_target(root.at("latent_aggregator"), {"SumAggregator", "MeanAggregator"}, {"ConcatAggregator"});
 }
 
+/// Refuses parts that are not available, before edges are asked of the graph that only those parts could do without.
+void check_parts(const Config& encoder, const Config& processor, const Config& decoder)
+{
+    if (encoder.target() != "GNNForwardMapper")
+        refuse_target(encoder, {"GNNForwardMapper"},
+                      {"GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"});
+    if (processor.target() != "GNNProcessor")
+        refuse_target(processor, {"GNNProcessor"},
+                      {"GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor"});
+    if (decoder.target() != "GNNBackwardMapper")
+        refuse_target(decoder, {"GNNBackwardMapper"},
+                      {"GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"});
+}
+
 } // namespace
 
 std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs& inputs)
@@ -111,6 +115,7 @@ std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs
     const auto encoder = find_mapper(root, "encoders");
     const auto decoder = find_mapper(root, "decoders");
     const PartConfig processor = {root.at("processor"), root};
+    check_parts(encoder.part.section, processor.section, decoder.part.section);
     NetworkParts parts;
     parts.data_nodes = inputs.dataset_name;
     parts.hidden_nodes = root.get<std::string>("model.hidden_nodes_name", "hidden");
@@ -123,8 +128,12 @@ std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs
     parts.residual_step = residual_step(root, inputs);
     parts.target_features = target_features(decoder);
     parts.node_attributes = std::make_shared<NodeAttributes>();
-    for (const auto& name : {parts.data_nodes, parts.hidden_nodes})
+    const auto add_nodes = [&](const std::string& name) {
         parts.node_attributes->add(inputs.graph.node_set(name), node_trainables(root, name));
+    };
+    add_nodes(parts.data_nodes);
+    if (parts.hidden_nodes != parts.data_nodes)
+        add_nodes(parts.hidden_nodes);
 
     const auto& data = parts.data_nodes;
     const auto& hidden = parts.hidden_nodes;

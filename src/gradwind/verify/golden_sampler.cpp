@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Sample orders, seeds, schedules and partitions of the original (kind "sampler").
+// Sample orders, seeds, schedules, partitions and group layouts of the original (kind "sampler").
+#include "gradwind/parallel/layout.h"
 #include "gradwind/train/sampler.h"
 #include "gradwind/train/schedule.h"
 #include "gradwind/train/task.h"
@@ -181,6 +182,64 @@ void check_windows(CaseReport& report, const json& description)
     }
 }
 
+using Ranks = std::vector<int>;
+
+/// What the original knows about the groups of one rank, under its own names.
+json groups_of(const parallel::Layout& layout, int rank)
+{
+    const auto place = layout.place(rank);
+    std::vector<Ranks> models, ensembles, subgroups;
+    std::vector<std::vector<Ranks>> readers;
+    for (int id = 0; id < layout.world() / layout.model_size(); ++id) {
+        models.push_back(layout.model_ranks(id));
+        readers.emplace_back();
+        for (int reader = 0; reader < layout.model_size() / layout.reader_size(); ++reader)
+            readers.back().push_back(layout.reader_ranks(id, reader));
+    }
+    for (int id = 0; id < layout.replicas(); ++id)
+        ensembles.push_back(layout.ensemble_ranks(id));
+    const int n_subgroups = layout.world() / layout.subgroup_size();
+    for (int id = 0; id < n_subgroups; ++id)
+        subgroups.push_back(layout.subgroup_ranks(id));
+    return {{"model_comm_group_ranks", models},
+            {"model_comm_group_id", place.model_id},
+            {"model_comm_group_rank", place.model_rank},
+            {"model_comm_num_groups", models.size()},
+            {"reader_group_ranks", readers},
+            {"reader_group_id", place.reader_id},
+            {"reader_group_rank", place.reader_rank},
+            {"reader_group_size", layout.reader_size()},
+            {"reader_group_root", layout.reader_ranks(place.model_id, place.reader_id).front()},
+            {"ens_comm_group_ranks", ensembles},
+            {"ens_comm_group_id", place.ensemble_id},
+            {"ens_comm_group_rank", place.ensemble_rank},
+            {"ens_comm_num_groups", ensembles.size()},
+            {"ens_comm_subgroup_ranks", subgroups},
+            {"ens_comm_subgroup_id", place.subgroup_id},
+            {"ens_comm_subgroup_rank", place.subgroup_rank},
+            {"ens_comm_num_subgroups", n_subgroups},
+            {"ens_comm_subgroup_size", layout.subgroup_size()}};
+}
+
+void check_layouts(CaseReport& report, const json& entries)
+{
+    for (const auto& entry : entries) {
+        const parallel::Layout layout({.nodes = 1,
+                                       .gpus_per_node = entry["world"],
+                                       .gpus_per_model = entry["gpus_per_model"],
+                                       .gpus_per_ensemble = entry["gpus_per_ensemble"],
+                                       .read_group_size = entry["read_group_size"],
+                                       .kind = parallel::JobKind::Ensemble});
+        const int rank = entry["rank"];
+        const auto found = groups_of(layout, rank);
+        const auto wrong = std::count_if(found.items().begin(), found.items().end(),
+                                         [&](const auto& item) { return entry.at(item.key()) != item.value(); });
+        report.check(fmt::format("groups of rank {} of {}, {} a model, {} an ensemble", rank, layout.world(),
+                                 layout.model_size(), layout.ensemble_size()),
+                     double(wrong), 0);
+    }
+}
+
 } // namespace
 
 CaseReport verify_sampler_case(const std::filesystem::path&, const json& description)
@@ -192,7 +251,7 @@ CaseReport verify_sampler_case(const std::filesystem::path&, const json& descrip
     check_partitions(report, description["balanced_partition"]);
     check_schedules(report, description);
     check_windows(report, description);
-    report.not_run.emplace_back("group_layouts: the layout arithmetic is not there yet");
+    check_layouts(report, description["group_layouts"]);
     return report;
 }
 
