@@ -6,7 +6,7 @@
 #include "gradwind/core/config_schema.h"
 #include "gradwind/core/config_yaml.h"
 
-#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
