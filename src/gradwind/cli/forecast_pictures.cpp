@@ -84,7 +84,7 @@ std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train:
         std::vector<float> error(predicted.size());
         std::transform(predicted.begin(), predicted.end(), observed.begin(), error.begin(), std::minus<>());
         train::MapPicture picture{fmt::format("{} after {}, from {}", names[v], lead, date),
-                                  names[v],
+                                  forecaster.units()[v],
                                   dataset.latitudes(),
                                   dataset.longitudes(),
                                   {{"forecast", predicted, train::Palette::Sequential},

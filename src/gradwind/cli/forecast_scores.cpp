@@ -7,7 +7,6 @@
 #include "gradwind/train/ridge.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace gradwind::cli
@@ -17,18 +16,6 @@ namespace
 {
 
 constexpr double kMostFitOperations = 2e12; ///< about a minute on two cores
-
-std::vector<std::string> units_of(const train::Forecaster& forecaster)
-{
-    std::vector<std::string> units;
-    const auto& metadata = forecaster.dataset().variables_metadata();
-    for (const auto& name : forecaster.variables().output_names()) {
-        const auto found = metadata.find(name);
-        const bool known = found != metadata.end() && found->contains("units") && found->at("units").is_string();
-        units.push_back(known ? found->at("units").get<std::string>() : std::string());
-    }
-    return units;
-}
 
 std::vector<int64_t> leads_of(const ForecastCommand& command)
 {
@@ -121,7 +108,7 @@ ScoredForecasts score_forecasts(train::Forecaster& forecaster, const ForecastCom
     std::vector<int64_t> leads_s;
     for (const auto lead : leads)
         leads_s.push_back(lead * forecaster.settings().task.timestep_s);
-    const auto names = forecaster.variables().output_names(), units = units_of(forecaster);
+    const auto names = forecaster.variables().output_names(), units = forecaster.units();
     ScoredForecasts result{train::ScoreSheet(fmt::format("all {} cells", forecaster.dataset().n_cells()),
                                              {"model", "persistence"}, names, units, leads_s),
                            std::nullopt,

@@ -11,6 +11,7 @@
 #include "gradwind/train/setup.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 namespace gradwind::train
 {
@@ -32,12 +33,39 @@ fs::path run_folder(fs::path path)
                                       path.string()));
 }
 
+/// Adds `path=to` for every text in a configuration that is `from`.
+void replace_texts(const Config& config, const std::string& from, const std::string& to,
+                   std::vector<std::string>& overrides)
+{
+    if (config.kind() == Config::Kind::String && config.as<std::string>() == from)
+        overrides.push_back(config.path() + "=" + to);
+    for (const auto& item : config.items())
+        replace_texts(item, from, to, overrides);
+}
+
+/// A run's configuration is stored resolved, so a data set that has moved is named in many places: those follow the
+/// override of `system.input.dataset`.
+Config load_run(const fs::path& file, std::vector<std::string> overrides)
+{
+    constexpr const char* kDataset = "system.input.dataset";
+    const auto stored = load_config({file, {}});
+    auto config = load_config({file, overrides});
+    if (!stored.has(kDataset) || stored.at(kDataset).kind() != Config::Kind::String || !config.has(kDataset) ||
+        config.at(kDataset).kind() != Config::Kind::String)
+        return config;
+    const auto from = stored.get<std::string>(kDataset), to = config.get<std::string>(kDataset);
+    if (from == to)
+        return config;
+    replace_texts(config, from, to, overrides);
+    return load_config({file, overrides});
+}
+
 } // namespace
 
 Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& overrides)
 {
     GRADWIND_CHECK(fs::exists(run), CheckpointError, "[forecast] there is no {}", run.string());
-    config_ = load_config({run_folder(run) / "config.yaml", overrides});
+    config_ = load_run(run_folder(run) / "config.yaml", overrides);
     settings_ = TrainSettings::from_config(config_, {});
     const auto checkpoint = Checkpoint::open(run);
     checkpoint_ = checkpoint.folder;
@@ -57,9 +85,23 @@ Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& over
     model_->eval();
 }
 
+std::vector<std::string> Forecaster::units() const
+{
+    std::vector<std::string> units;
+    const auto& metadata = dataset_->variables_metadata();
+    for (const auto& name : variables_.output_names()) {
+        const auto found = metadata.find(name);
+        const bool known = found != metadata.end() && found->contains("units") && found->at("units").is_string();
+        units.push_back(known ? found->at("units").get<std::string>() : std::string());
+    }
+    return units;
+}
+
 std::vector<int64_t> Forecaster::start_positions() const
 {
-    return data::valid_anchors(*dataset_, settings_.task.relative_indices(dataset_->frequency_s(), 1));
+    auto relative = settings_.task.relative_indices(dataset_->frequency_s(), 1);
+    relative.resize(size_t(settings_.task.n_step_input + 1));
+    return data::valid_anchors(*dataset_, relative);
 }
 
 int64_t Forecaster::available_steps(int64_t anchor, int64_t n_steps) const

@@ -27,7 +27,7 @@ class Forecaster
 {
 public:
     /// @param run        a run folder, its `checkpoints`, or one checkpoint in it
-    /// @param overrides  of the run's configuration, e.g. `system.input.dataset=...`
+    /// @param overrides  of the run's configuration; `system.input.dataset=...` counts wherever the old data set stood
     /// @throws CheckpointError, ConfigError, DataError
     Forecaster(const std::filesystem::path& run, const std::vector<std::string>& overrides);
 
@@ -38,6 +38,8 @@ public:
     [[nodiscard]] const data::Dataset& training() const { return *training_; }
     [[nodiscard]] const VariableTable& variables() const { return variables_; }
     [[nodiscard]] const std::filesystem::path& checkpoint() const { return checkpoint_; }
+    /// Units of the output variables; empty where the data set does not say.
+    [[nodiscard]] std::vector<std::string> units() const;
     /// Positions between one time step and the next.
     [[nodiscard]] int64_t stride() const { return settings_.task.timestep_s / dataset_->frequency_s(); }
 

@@ -31,6 +31,15 @@ std::string quoted(const std::string& text)
     return out + "'";
 }
 
+/// One word of a shell command.
+std::string shell_word(const std::string& text)
+{
+    std::string out = "'";
+    for (const char c : text)
+        out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + "'";
+}
+
 /// A script and its data as one file beside the picture, removed when done.
 void run_gnuplot(const std::string& script, const std::filesystem::path& png)
 {
@@ -42,7 +51,7 @@ void run_gnuplot(const std::string& script, const std::filesystem::path& png)
         out << script;
         GRADWIND_CHECK(out.good(), DataError, "[pictures] cannot write {}", script_file);
     }
-    const auto command = fmt::format("gnuplot {} 2>&1", quoted(script_file));
+    const auto command = fmt::format("gnuplot {} 2>&1", shell_word(script_file));
     std::string said;
     auto* pipe = ::popen(command.c_str(), "r");
     GRADWIND_CHECK(pipe != nullptr, DataError, "[pictures] cannot start gnuplot");
@@ -54,19 +63,21 @@ void run_gnuplot(const std::string& script, const std::filesystem::path& png)
     GRADWIND_CHECK(status == 0, DataError, "[pictures] gnuplot could not draw {}: {}", png.string(), said);
 }
 
-std::string data_block(const std::string& name, const std::vector<double>& x, const std::vector<double>& y)
+/// Lines "x y" of the points that an axis has a place for.
+std::string points(const Curve& curve, Axis y_axis)
 {
-    auto out = fmt::format("${} << EOD\n", name);
-    for (size_t i = 0; i < std::min(x.size(), y.size()); ++i)
-        if (std::isfinite(y[i]))
-            out += fmt::format("{} {}\n", x[i], y[i]);
-    return out + "EOD\n";
+    std::string out;
+    for (size_t i = 0; i < std::min(curve.x.size(), curve.y.size()); ++i)
+        if (std::isfinite(curve.x[i]) && std::isfinite(curve.y[i]) && (y_axis == Axis::Linear || curve.y[i] > 0))
+            out += fmt::format("{} {}\n", curve.x[i], curve.y[i]);
+    return out;
 }
 
 struct Range {
     double low = std::numeric_limits<double>::infinity();
     double high = -std::numeric_limits<double>::infinity();
-    void include(const std::vector<float>& values)
+    template <class T>
+    void include(std::span<const T> values)
     {
         for (const auto value : values) {
             if (std::isfinite(value)) {
@@ -78,10 +89,12 @@ struct Range {
     /// gnuplot refuses an empty range, which a constant field would give.
     void widen()
     {
-        if (!(high > low)) {
-            low = std::isfinite(low) ? low - 0.5 : 0;
-            high = low + 1;
-        }
+        if (high > low)
+            return;
+        const double middle = std::isfinite(low) ? low : 0;
+        const double reach = std::max(0.5, 1e-6 * std::abs(middle)); // 0.5 is nothing beside a large value
+        low = middle - reach;
+        high = middle + reach;
     }
 };
 
@@ -98,7 +111,7 @@ std::string panel_script(const MapPicture& picture, size_t index, const Range& s
     auto range = shared;
     if (panel.palette == Palette::Diverging) {
         Range own;
-        own.include(panel.values);
+        own.include(std::span(panel.values));
         own.widen();
         const double reach = std::max(std::abs(own.low), std::abs(own.high));
         range = {-reach, reach};
@@ -128,14 +141,19 @@ bool can_draw()
 
 void draw_curves(const CurvePicture& picture, const std::filesystem::path& png)
 {
-    std::string script, plot = "plot ";
+    std::string script, plot;
     for (size_t i = 0; i < picture.curves.size(); ++i) {
-        const auto& curve = picture.curves[i];
-        script += data_block(fmt::format("curve{}", i), curve.x, curve.y);
-        plot += fmt::format("{}$curve{} using 1:2 with lines lw 2 title {}", i ? ", " : "", i, quoted(curve.title));
+        const auto lines = points(picture.curves[i], picture.y_axis);
+        if (lines.empty())
+            continue;
+        script += fmt::format("$curve{} << EOD\n{}EOD\n", i, lines);
+        plot += fmt::format("{}$curve{} using 1:2 with lines lw 2 title {}", plot.empty() ? "" : ", ", i,
+                            quoted(picture.curves[i].title));
     }
+    if (plot.empty())
+        plot = "[0:1] [1:10] NaN notitle"; // axes alone: gnuplot refuses to plot nothing
     script += fmt::format("set terminal pngcairo size 900,560 noenhanced\nset output {}\nset title {}\nset xlabel {}\n"
-                          "set ylabel {}\nset grid\n{}{}\n",
+                          "set ylabel {}\nset grid\n{}plot {}\n",
                           quoted(png.string()), quoted(picture.title), quoted(picture.x_label), quoted(picture.y_label),
                           picture.y_axis == Axis::Logarithmic ? "set logscale y\n" : "", plot);
     run_gnuplot(script, png);
@@ -151,7 +169,7 @@ void draw_maps(const MapPicture& picture, const std::filesystem::path& png)
         GRADWIND_CHECK(panel.values.size() == n_cells && picture.longitudes_deg.size() == n_cells, ShapeError,
                        "[pictures] panel `{}` has {} values for {} cells", panel.title, panel.values.size(), n_cells);
         if (panel.palette == Palette::Sequential)
-            shared.include(panel.values);
+            shared.include(std::span(panel.values));
         script += fmt::format("$panel{} << EOD\n", p);
         for (size_t i = 0; i < n_cells; ++i)
             if (std::isfinite(panel.values[i]))
@@ -160,10 +178,17 @@ void draw_maps(const MapPicture& picture, const std::filesystem::path& png)
         script += "EOD\n";
     }
     shared.widen();
+    // The same window for all panels, whatever is missing in them.
+    Range x, y;
+    x.include(picture.longitudes_deg);
+    y.include(picture.latitudes_deg);
+    x.widen();
+    y.widen();
     script += fmt::format("set terminal pngcairo size {},440 noenhanced\nset output {}\n"
-                          "set multiplot layout 1,{} title {}\nset cblabel {}\nunset key\n",
+                          "set multiplot layout 1,{} title {}\nset cblabel {}\nunset key\n"
+                          "set xrange [{}:{}]\nset yrange [{}:{}]\n",
                           520 * picture.panels.size(), quoted(png.string()), picture.panels.size(),
-                          quoted(picture.title), quoted(picture.unit));
+                          quoted(picture.title), quoted(picture.unit), x.low, x.high, y.low, y.high);
     for (size_t p = 0; p < picture.panels.size(); ++p)
         script += panel_script(picture, p, shared);
     run_gnuplot(script + "unset multiplot\n", png);
