@@ -176,20 +176,5 @@ TEST(Sampler, AnEpochWithoutStepsIsRefused)
     EXPECT_THROW(sampler.begin_epoch(3), ConfigError);
 }
 
-TEST(Sampler, BalancedRangesCoverEverything)
-{
-    for (int64_t n = 0; n < 20; ++n)
-        for (int64_t parts = 1; parts < 7; ++parts) {
-            int64_t next = 0;
-            for (int64_t part = 0; part < parts; ++part) {
-                const auto [first, last] = balanced_range(n, parts, part);
-                EXPECT_EQ(first, next);
-                EXPECT_EQ(last - first, n / parts + (part < n % parts ? 1 : 0));
-                next = last;
-            }
-            EXPECT_EQ(next, n);
-        }
-}
-
 } // namespace
 } // namespace gradwind::train

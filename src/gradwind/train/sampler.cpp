@@ -3,6 +3,7 @@
 #include "gradwind/train/sampler.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/layout.h"
 
 #include <algorithm>
 #include <numeric>
@@ -19,13 +20,6 @@ int64_t ceil_div(int64_t a, int64_t b)
 }
 
 } // namespace
-
-std::pair<int64_t, int64_t> balanced_range(int64_t n, int64_t n_parts, int64_t part)
-{
-    const int64_t size = n / n_parts, longer = n % n_parts;
-    const int64_t first = part * size + std::min(part, longer);
-    return {first, first + size + (part < longer ? 1 : 0)};
-}
 
 int64_t BatchLimit::of(int64_t n_batches) const
 {
@@ -82,9 +76,8 @@ void Sampler::plan_anemoi(int64_t n_anchors)
     std::vector<int64_t> own;
     size_t most = 0;
     for (int64_t worker = 0; worker < options_.n_workers; ++worker) {
-        auto [low, high] = balanced_range(shard, options_.n_workers, worker);
-        low += options_.replica * shard;
-        high += options_.replica * shard;
+        const auto part = parallel::balanced_span(shard, options_.n_workers, worker);
+        const auto low = part.begin + options_.replica * shard, high = low + part.size;
         own.insert(own.end(), order_.begin() + low, order_.begin() + high);
         auto& batches = of_worker[size_t(worker)];
         for (int64_t at = low; at < high; at += options_.batch_size)
@@ -121,11 +114,11 @@ StepSamples Sampler::step(int64_t step_in_epoch) const
     const int64_t begin = first_sample(step_in_epoch);
     result.n_global = std::min(options_.effective_batch, n_used_ - begin);
     const int64_t passes = ceil_div(ceil_div(result.n_global, options_.n_replicas), options_.batch_size);
-    const auto [low, high] = balanced_range(result.n_global, options_.n_replicas, options_.replica);
+    const auto share = parallel::balanced_span(result.n_global, options_.n_replicas, options_.replica);
     for (int64_t pass = 0; pass < passes; ++pass) {
-        const auto [from, to] = balanced_range(high - low, passes, pass);
-        const auto start = order_.begin() + begin + low;
-        result.micro_batches.push_back({{start + from, start + to}, 1.0 / double(result.n_global)});
+        const auto part = parallel::balanced_span(share.size, passes, pass);
+        const auto start = order_.begin() + begin + share.begin;
+        result.micro_batches.push_back({{start + part.begin, start + part.end()}, 1.0 / double(result.n_global)});
     }
     return result;
 }

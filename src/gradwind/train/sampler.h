@@ -6,7 +6,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <utility>
 #include <vector>
 
 namespace gradwind::train
@@ -64,9 +63,6 @@ struct SamplerState {
     int64_t steps_done = 0;   ///< of this epoch
     std::optional<Pcg64::State> stream{};
 };
-
-/// Contiguous range of part `part` when n things are cut into n_parts, the first n mod n_parts parts one longer.
-[[nodiscard]] std::pair<int64_t, int64_t> balanced_range(int64_t n, int64_t n_parts, int64_t part);
 
 /// The order of samples over the epochs of a run; every rank holds an equal one.
 ///

@@ -159,6 +159,26 @@ CheckpointCadence checkpoint_cadence(const Config& config)
     return result;
 }
 
+/// Refuses what the table of keys knows and training cannot do yet: a setting without effect would mislead.
+void refuse_unfinished(const Config& config)
+{
+    const auto refuse = [&](const char* key, bool is_set) {
+        GRADWIND_CHECK(!is_set, ConfigError, "[train] {} is not there yet; take it out", config.at(key).where());
+    };
+    for (const char* key :
+         {"training.transfer_learning", "training.load_weights_only", "training.loss_gradient_scaling"})
+        refuse(key, config.get<bool>(key, false));
+    for (const char* key : {"training.fork_run_id", "training.weight_averaging", "system.input.warm_start"})
+        refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
+    refuse("training.submodules_to_freeze",
+           config.has("training.submodules_to_freeze") && !config.at("training.submodules_to_freeze").items().empty());
+    refuse("training.strategy.wire_dtype", config.get<std::string>("training.strategy.wire_dtype", "fp32") != "fp32");
+    refuse("training.ensemble_size_per_device", config.get<int64_t>("training.ensemble_size_per_device", 1) != 1);
+    GRADWIND_CHECK(!config.has("training.method._target_") || config.at("training.method").target() == "SingleTraining",
+                   ConfigError, "[train] expected SingleTraining for {}: other methods are not there yet",
+                   config.at("training.method").where());
+}
+
 std::string only_dataset(const Config& config)
 {
     const auto names = config.at("data.datasets").keys();
@@ -191,6 +211,7 @@ BaseSeed resolve_base_seed(const Config& config, const std::map<std::string, std
 
 TrainSettings TrainSettings::from_config(const Config& config, const std::map<std::string, std::string>& environment)
 {
+    refuse_unfinished(config);
     TrainSettings result;
     result.dataset_name = only_dataset(config);
     result.task = ForecasterTask::from_config(config.at("task"));

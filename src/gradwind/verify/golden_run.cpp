@@ -34,6 +34,7 @@ namespace
 
 // The original in float64 with scalers of float32; the same mathematics in another order of summation.
 constexpr double kLossTolerance64 = 1e-8;
+constexpr long kSteps64 = 40;
 
 json read_json(const fs::path& path)
 {
@@ -170,7 +171,8 @@ void RunCase::train(const fs::path& run_dir, const std::vector<std::string>& mor
         return;
     }
     const char* executable = std::getenv("GRADWIND_EXECUTABLE");
-    std::vector<std::string> command = {"/usr/bin/env"};
+    // What the runs report would stand between the lines of the comparison.
+    std::vector<std::string> command = {"/bin/sh", "-c", "exec \"$@\" >/dev/null", "sh", "/usr/bin/env"};
     for (const auto& [name, value] : case_.at("environment").items())
         command.push_back(name + "=" + value.get<std::string>());
     command.push_back(executable ? executable : fs::read_symlink("/proc/self/exe").string());
@@ -224,13 +226,18 @@ void RunCase::compare_training64(CaseReport& report, const fs::path& run_dir) co
 {
     if (!case_.contains("records_float64"))
         return;
-    train(run_dir, {"training.precision=64-true"});
+    // Part of the run is enough; the schedule stays that of the whole.
+    const auto period = configuration(OnGraph::Stored).get<int64_t>("training.optimization.lr_scheduler.t_initial");
+    train(run_dir, {"training.precision=64-true", fmt::format("training.max_steps={}", kSteps64),
+                    fmt::format("training.optimization.lr_scheduler.t_initial={}", period)});
     const auto& records = case_.at("records_float64");
-    for (size_t rank = 0; rank < records.size(); ++rank)
-        report.check(fmt::format("rank {}: float64 loss", rank),
-                     worst_relative(read_json(run_dir / fmt::format("record_rank{}.json", rank))["loss"],
-                                    read_json(folder_ / records[rank].get<std::string>())["loss"]),
+    for (size_t rank = 0; rank < records.size(); ++rank) {
+        auto expected = read_json(folder_ / records[rank].get<std::string>())["loss"];
+        expected.erase(expected.begin() + std::min<long>(kSteps64, long(expected.size())), expected.end());
+        report.check(fmt::format("rank {}: float64 loss of {} steps", rank, kSteps64),
+                     worst_relative(read_json(run_dir / fmt::format("record_rank{}.json", rank))["loss"], expected),
                      kLossTolerance64);
+    }
 }
 
 } // namespace

@@ -56,10 +56,10 @@ std::string name_of(const json& sample)
 /// What one worker of one group reads: the range of the replica's order that belongs to the worker.
 Indices order_of(const train::Sampler& sampler, const json& sample, const Indices& anchors)
 {
-    const auto [first, last] = train::balanced_range(int64_t(sampler.order().size()), sample["workers"].get<int64_t>(),
-                                                     sample["worker"].get<int64_t>());
+    const auto part = parallel::balanced_span(int64_t(sampler.order().size()), sample["workers"].get<int64_t>(),
+                                              sample["worker"].get<int64_t>());
     Indices result;
-    for (int64_t i = first; i < last; ++i)
+    for (int64_t i = part.begin; i < part.end(); ++i)
         result.push_back(anchors[size_t(sampler.order()[size_t(i)])]);
     return result;
 }
@@ -130,9 +130,11 @@ void check_partitions(CaseReport& report, const json& partitions)
 {
     double wrong = 0;
     for (const auto& entry : partitions)
-        for (int64_t part = 0; part < entry["parts"].get<int64_t>(); ++part)
-            wrong += train::balanced_range(entry["n"], entry["parts"], part) !=
-                     entry["ranges"][size_t(part)].get<std::pair<int64_t, int64_t>>();
+        for (int64_t part = 0; part < entry["parts"].get<int64_t>(); ++part) {
+            const auto span = parallel::balanced_span(entry["n"], entry["parts"], part);
+            const auto& range = entry["ranges"][size_t(part)];
+            wrong += span.begin != range[0].get<int64_t>() || span.end() != range[1].get<int64_t>();
+        }
     report.check("balanced partition", wrong, 0);
 }
 
