@@ -3,8 +3,11 @@
 #include "gradwind/cli/parse.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/core/text.h"
 
 #include <CLI/CLI.hpp>
+
+#include <algorithm>
 
 namespace gradwind::cli
 {
@@ -12,6 +15,7 @@ namespace gradwind::cli
 namespace
 {
 
+constexpr int kMostCounted = 1'000'000; ///< processes or steps that an option may ask for
 constexpr const char* kOverridesHelp = "key=value: overrides of the configuration, as in Hydra";
 
 /// Options are bound to these structs while CLI11 parses; the sub-command that was given says which one counts.
@@ -44,7 +48,7 @@ void add_train(CLI::App& app, Bound& bound)
     sub->add_option("--nproc", command.nproc,
                     "start this many processes on this machine (default 1; leave it out "
                     "under srun, torchrun and mpirun)")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(1, kMostCounted));
     sub->add_option("--run", command.run_dir, "folder of the run (default runs/<config>-<time>)");
     sub->add_option("--resume", command.resume, "run folder to go on with, on any number of processes");
     flag(*sub, "--record", command.record, TrainCommand::Record::Yes,
@@ -63,7 +67,7 @@ void add_forecast(CLI::App& app, Bound& bound)
     sub->add_option("run", command.run, "run folder, or one checkpoint folder in it")->required();
     sub->add_option("overrides", command.overrides, kOverridesHelp);
     sub->add_option("--date", command.dates, "start dates, e.g. 1996-01-18T12:00:00 (default: all of the test period)");
-    sub->add_option("--steps", command.steps, "model steps forward (default 4)")->check(CLI::PositiveNumber);
+    sub->add_option("--steps", command.steps, "model steps forward (default 4)")->check(CLI::Range(1, kMostCounted));
     sub->add_option("--leads", command.leads, "steps that the table shows (default: all)")->delimiter(',');
     sub->add_option("--output", command.output, "write the forecast fields to this safetensors file");
     flag(*sub, "--plots", command.pictures, ForecastCommand::Pictures::Draw,
@@ -159,6 +163,29 @@ void add_config(CLI::App& app, Bound& bound)
     flag(*show, "--origin", command.origins, ConfigCommand::Origins::Show, "say where each value comes from");
 }
 
+/// " (did you mean `train`?)" for the first word that the deepest command given does not know, else nothing.
+std::string hint(const CLI::App& deepest, int argc, const char* const* argv)
+{
+    std::vector<std::string> known;
+    for (const auto* sub : deepest.get_subcommands([](const CLI::App*) { return true; }))
+        known.push_back(sub->get_name());
+    const bool wants_command = !known.empty();
+    for (const auto* option : deepest.get_options())
+        for (const auto& name : option->get_lnames())
+            known.push_back("--" + name);
+    int first = 1;
+    for (const auto* app = &deepest; app->get_parent() != nullptr; app = app->get_parent())
+        ++first;
+    for (int i = first; i < argc; ++i) {
+        const std::string text = argv[i];
+        const auto word = text.substr(0, text.find('='));
+        if (!(wants_command || word.starts_with("--")) || std::find(known.begin(), known.end(), word) != known.end())
+            continue;
+        return fmt::format("; there is no `{}`{}", word, did_you_mean(word, known));
+    }
+    return {};
+}
+
 } // namespace
 
 Command parse(int argc, const char* const* argv)
@@ -186,9 +213,13 @@ Command parse(int argc, const char* const* argv)
         return ShowText{std::string(version.what()) + "\n"};
     } catch (const CLI::ParseError& error) {
         std::string name = "gradwind";
-        for (auto subs = app.get_subcommands(); !subs.empty(); subs = subs.front()->get_subcommands())
-            name += " " + subs.front()->get_name();
-        throw ConfigError(fmt::format("{}; `{} --help` shows what there is", error.what(), name));
+        const CLI::App* deepest = &app;
+        for (auto subs = app.get_subcommands(); !subs.empty(); subs = subs.front()->get_subcommands()) {
+            deepest = subs.front();
+            name += " " + deepest->get_name();
+        }
+        throw ConfigError(
+            fmt::format("{}{}; `{} --help` shows what there is", error.what(), hint(*deepest, argc, argv), name));
     }
     return bound.chosen;
 }

@@ -191,12 +191,23 @@ private:
                 continue;
             child.pid = -1;
             const int code = exit_code_of(status);
-            if (code == 0 || exit_code_ != 0)
+            if (code == 0 || exit_code_ != 0) {
+                // Others see a broken connection, at times before the rank that broke it has ended.
+                if (exit_code_ == int(ExitCode::Communication) && is_cause(code))
+                    exit_code_ = code;
                 continue;
+            }
             exit_code_ = code;
             signal_all(SIGTERM);
             kill_at_ = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(options_.grace_seconds * 1000));
         }
+    }
+
+    /// An error of its own, and no answer to our signals.
+    [[nodiscard]] static bool is_cause(int code)
+    {
+        return code == int(ExitCode::Config) || code == int(ExitCode::Data) || code == int(ExitCode::Checkpoint) ||
+               code == int(ExitCode::Internal);
     }
 
     LocalLaunchOptions options_;

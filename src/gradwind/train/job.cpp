@@ -127,6 +127,10 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
                    "[train] expected system.hardware.num_gpus_per_model=1, found {}: models over several processes are "
                    "not there yet",
                    layout.model_size());
+    const auto mask = config.find(fmt::format("model.output_mask.datasets.{}.attribute_name", settings.dataset_name));
+    GRADWIND_CHECK(!mask || mask->is_null(), ConfigError,
+                   "[train] {}: training with an output mask is not there yet; leave it out or use NoOutputMask",
+                   mask->where());
     const auto device = choose_device(config, environment.local_rank);
     if (device.is_cpu() && settings.precision == Precision::Bf16Mixed) {
         settings.precision = Precision::Float32;
@@ -166,6 +170,8 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         config.find("data.datasets." + name + ".processors").value_or(Config()), {job.variables, job.statistics}));
     notes.insert(notes.end(), job.processors->notes().begin(), job.processors->notes().end());
 
+    GRADWIND_CHECK(job.training->n_cells() > 0, ConfigError,
+                   "[train] the options of data set `{}` leave no cell of it; check area, thinning and trim_edge", name);
     const auto graph = shared_graph(config, environment, world, notes);
     GRADWIND_CHECK(
         graph.node_set(name).size() == job.training->n_cells(), ConfigError,
