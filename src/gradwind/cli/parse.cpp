@@ -49,14 +49,14 @@ void add_train(CLI::App& app, Bound& bound)
                     "start this many processes on this machine (default 1; leave it out "
                     "under srun, torchrun and mpirun)")
         ->check(CLI::Range(1, kMostCounted));
-    sub->add_option("--run", command.run_dir, "folder of the run (default runs/<config>-<time>)");
+    sub->add_option("--run,--run-dir", command.run_dir, "folder of the run (default runs/<config>-<time>)");
     sub->add_option("--resume", command.resume, "run folder to go on with, on any number of processes");
     flag(*sub, "--record", command.record, TrainCommand::Record::Yes,
          "every rank also writes losses and samples of its steps to record_rank<r>.json");
     sub->footer("Examples:\n  gradwind train config.yaml --nproc 2 --run runs/first training.max_steps=1000\n"
                 "  gradwind train --resume runs/first\n"
                 "  srun gradwind train config.yaml\n"
-                "  torchrun --no-python --nproc-per-node 4 gradwind train config.yaml");
+                "  torchrun --no-python --nproc-per-node 4 gradwind train config.yaml --run-dir runs/first");
     sub->final_callback([&bound] { bound.chosen = bound.train; });
 }
 
