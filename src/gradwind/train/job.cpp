@@ -171,7 +171,8 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
     notes.insert(notes.end(), job.processors->notes().begin(), job.processors->notes().end());
 
     GRADWIND_CHECK(job.training->n_cells() > 0, ConfigError,
-                   "[train] the options of data set `{}` leave no cell of it; check area, thinning and trim_edge", name);
+                   "[train] the options of data set `{}` leave no cell of it; check area, thinning and trim_edge",
+                   name);
     const auto graph = shared_graph(config, environment, world, notes);
     GRADWIND_CHECK(
         graph.node_set(name).size() == job.training->n_cells(), ConfigError,

@@ -34,9 +34,10 @@ std::vector<int64_t> ForecasterTask::offsets_s(int64_t n_rollout) const
 
 std::vector<int64_t> ForecasterTask::relative_indices(int64_t frequency_s, int64_t n_rollout) const
 {
-    GRADWIND_CHECK(frequency_s > 0, ConfigError,
-                   "[task] the period of a data set holds one date only, a sample needs {}; check its `start` and `end`",
-                   offsets_s(n_rollout).size());
+    GRADWIND_CHECK(
+        frequency_s > 0, ConfigError,
+        "[task] the period of a data set holds one date only, a sample needs {}; check its `start` and `end`",
+        offsets_s(n_rollout).size());
     GRADWIND_CHECK(timestep_s % frequency_s == 0, ConfigError,
                    "[task] expected `task.timestep` to be a multiple of the data set's frequency {}, found {}; change "
                    "`task.timestep` or `data.frequency`",
