@@ -103,6 +103,10 @@ public:
             for (Child& child : children_)
                 forward_output(child);
             collect_ended();
+            if (term_at_ && Clock::now() >= *term_at_) {
+                signal_all(SIGTERM);
+                term_at_.reset();
+            }
             if (kill_at_ && Clock::now() >= *kill_at_)
                 signal_all(SIGKILL);
         }
@@ -198,8 +202,9 @@ private:
                 continue;
             }
             exit_code_ = code;
-            signal_all(SIGTERM);
-            kill_at_ = Clock::now() + std::chrono::milliseconds(static_cast<int64_t>(options_.grace_seconds * 1000));
+            // A broken connection is seldom the cause: the rank that broke it is about to say what is.
+            term_at_ = Clock::now() + (code == int(ExitCode::Communication) ? kTimeForTheCause : Clock::duration(0));
+            kill_at_ = *term_at_ + std::chrono::milliseconds(static_cast<int64_t>(options_.grace_seconds * 1000));
         }
     }
 
@@ -214,7 +219,8 @@ private:
     PrivateFolder folder_;
     SignalEvents signals_;
     std::vector<Child> children_;
-    std::optional<Clock::time_point> kill_at_;
+    static constexpr auto kTimeForTheCause = std::chrono::seconds(2);
+    std::optional<Clock::time_point> term_at_, kill_at_;
     int exit_code_ = 0;
 };
 
