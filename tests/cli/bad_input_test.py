@@ -9,6 +9,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -215,6 +216,16 @@ def configuration(source: pathlib.Path) -> str:
     return text
 
 
+def messages_of(stderr: str) -> list[str]:
+    """The messages of a job. Ranks that meet the same error may all say so; the connections that an error of another
+    rank breaks count only where nothing else was said."""
+    first = [line for line in stderr.splitlines() if line.startswith("gradwind: ")]
+    others = {line.split("] ", 1)[1] for line in stderr.splitlines() if re.match(r"\[rank \d+\] gradwind: ", line)}
+    consequences = {line for line in others if "[comm]" in line}
+    causes = others - consequences - set(first)
+    return first + sorted(causes) if first or causes else sorted(consequences)
+
+
 class Table:
     def __init__(self, executable: pathlib.Path, source: pathlib.Path, scratch: pathlib.Path):
         self.executable, self.base, self.scratch = executable, scratch / "base", scratch
@@ -247,7 +258,7 @@ class Table:
             return [f"did not end within {TIMEOUT_S} s"], ""
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        messages = [line for line in result.stderr.splitlines() if line.startswith("gradwind: ")]
+        messages = messages_of(result.stderr)
         faults = []
         if result.returncode != row.code:
             faults.append(f"exit code {result.returncode}, expected {row.code}")
