@@ -2,14 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/cli/plan_command.h"
 
+#include "gradwind/cli/comm_table.h"
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/schedule.h"
+#include "gradwind/train/step_traffic.h"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <ostream>
 
 namespace gradwind::cli
@@ -29,6 +32,8 @@ struct Plan {
     int64_t members_per_device = 1;
     double lr = 6.25e-5; ///< as written, of one replica
     train::LrScaling lr_scaling = train::LrScaling::Anemoi;
+    std::optional<train::StepTraffic> traffic{};
+    std::string no_traffic = "no configuration was given"; ///< why there is none
 
     [[nodiscard]] bool is_ensemble() const { return layout.options().kind == JobKind::Ensemble; }
     [[nodiscard]] int64_t effective_batch() const { return layout.effective_batch(batch, accumulation); }
@@ -49,6 +54,21 @@ LayoutOptions with_world(LayoutOptions options, const std::string& world)
     return options;
 }
 
+/// Builds the model if the configuration has all that it takes; a plan without it is still of use.
+void predict_traffic(const Config& config, Plan& plan)
+{
+    for (const char* section : {"data.datasets", "dataloader", "graph", "model", "task", "training"})
+        if (!config.has(section)) {
+            plan.no_traffic = fmt::format("the configuration has no `{}`", section);
+            return;
+        }
+    try {
+        plan.traffic = train::predict_step_traffic(config);
+    } catch (const Error& error) {
+        plan.no_traffic = error.what();
+    }
+}
+
 Plan make_plan(const PlanCommand& command)
 {
     if (command.config.empty()) {
@@ -65,6 +85,7 @@ Plan make_plan(const PlanCommand& command)
     plan.lr = config.get<double>("training.optimization.lr", plan.lr);
     if (config.get<std::string>("training.optimization.lr_scaling", "anemoi") == "none")
         plan.lr_scaling = train::LrScaling::None;
+    predict_traffic(config, plan);
     return plan;
 }
 
@@ -118,6 +139,10 @@ void write_json(const Plan& plan, std::ostream& out)
                    {"effective_batch", plan.effective_batch()},
                    {"learning_rate", plan.lr},
                    {"effective_learning_rate", plan.effective_lr()}};
+    if (plan.traffic)
+        result["gradients"] = {{"parameters", plan.traffic->parameters},
+                               {"bytes_per_step", plan.traffic->gradient_bytes},
+                               {"calls_per_step", plan.traffic->gradient_calls}};
     if (plan.is_ensemble()) {
         result["gpus_per_ensemble"] = options.gpus_per_ensemble;
         result["members"] = plan.members();
@@ -150,6 +175,12 @@ void write_summary(const Plan& plan, std::ostream& out)
     else
         out << fmt::format("learning rate    {:g}, not scaled (training.optimization.lr_scaling: none)\n",
                            plan.effective_lr());
+    if (plan.traffic)
+        out << fmt::format("gradients        {} parameters: {} in {} all-reduces per step and rank ({} bytes)\n",
+                           plan.traffic->parameters, bytes_text(double(plan.traffic->gradient_bytes)),
+                           plan.traffic->gradient_calls, plan.traffic->gradient_bytes);
+    else
+        out << fmt::format("gradients        not known: {}\n", plan.no_traffic);
 }
 
 void write_ranks(const Plan& plan, std::ostream& out)

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/cli/train_command.h"
 
+#include "gradwind/cli/comm_table.h"
 #include "gradwind/cli/progress_printer.h"
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/config_schema.h"
@@ -102,6 +103,9 @@ int run(const TrainCommand& command, std::ostream& out)
          .record = command.record == TrainCommand::Record::Yes ? train::Record::Yes : train::Record::No},
         printer);
     printer.finish();
+    if (environment.rank == 0)
+        for (const auto& line : comm_table(result.communication))
+            printer.note(line);
     const bool interrupted = result.end == train::TrainEnd::Interrupted;
     if (environment.rank == 0)
         printer.note(fmt::format("{} at step {} after {:.1f} s; checkpoint {}{}",

@@ -31,8 +31,9 @@ std::optional<LogPosition> log_position(const std::optional<RunState>& resumed)
 
 RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& reference, const Checkpoint* checkpoint,
                  const std::optional<RunState>& resumed, ProgressSink& progress)
-    : job_(std::move(job)), options_(options), progress_(progress), state_(resumed.value_or(RunState{})),
-      schedule_(job_.settings.schedule), steps_(job_, arena_order(checkpoint)),
+    : job_(std::move(job)), options_(options), hooks_(options.hooks ? *options.hooks : no_hooks_),
+      account_(job_.groups), progress_(progress), state_(resumed.value_or(RunState{})),
+      schedule_(job_.settings.schedule), steps_(job_, arena_order(checkpoint), hooks_),
       sampler_(sampler_options(job_, reference, job_.settings.training), state_.sampler),
       writer_(job_.is_first() ? RunRole::Writer : RunRole::Silent, options.run_dir, job_.settings.checkpoint.retention,
               log_position(resumed)),
@@ -70,7 +71,7 @@ TrainResult RunLoop::run()
         recorder_.write(options_.run_dir / fmt::format("record_rank{}.json", job_.groups.world.rank()));
     job_.groups.world.barrier();
     return {interrupted_ ? TrainEnd::Interrupted : TrainEnd::Finished, state_.step,
-            std::chrono::duration<double>(Clock::now() - start_).count(), newest_};
+            std::chrono::duration<double>(Clock::now() - start_).count(), newest_, account_.totals()};
 }
 
 bool RunLoop::finished() const
@@ -117,8 +118,10 @@ void RunLoop::train_epoch()
     sampler_.begin_epoch(int64_t(anchors.size()));
     if (n_steps_in_run_ == 0)
         plan_run();
+    auto batches = remaining_batches(anchors);
+    hooks_.planned(batches);
     BatchFeeder feeder(
-        job_.training, remaining_batches(anchors),
+        job_.training, std::move(batches),
         {.device = job_.device,
          .dtype = job_.dtype,
          .n_threads = job_.settings.training.n_workers,
@@ -128,8 +131,11 @@ void RunLoop::train_epoch()
         if (finished() || interrupted_)
             return;
         job_.groups.world.set_step(state_.step);
-        const auto outcome =
-            steps_.run(sampler_.step(sampler_.next_step()), feeder, schedule_.at(state_.step), n_rollout);
+        auto samples = sampler_.step(sampler_.next_step());
+        hooks_.chosen(samples);
+        account_.begin_step();
+        const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout);
+        account_.end_step();
         after_step(outcome, n_rollout);
     }
     if (!interrupted_)
@@ -193,18 +199,21 @@ void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
     int64_t bytes = 0;
     for (const auto& bucket : exchange.buckets)
         bytes += job_.groups.world.size() > 1 ? bucket.bytes : 0;
-    writer_.log({.event = "train",
-                 .step = state_.step,
-                 .epoch = sampler_.epoch(),
-                 .wall_s = wall_s(),
-                 .values = {{"train_multi_dataset_loss_step", loss},
-                            {"lr-AdamW", outcome.lr},
-                            {"grad_norm", outcome.optimizer.grad_norm},
-                            {"rollout", double(n_rollout)},
-                            {"steps_per_s", progress.steps_per_s},
-                            {"samples_per_s", progress.samples_per_s},
-                            {"gradient_bytes", double(bytes)},
-                            {"gradient_exposed_s", exchange.exposed}}});
+    MetricsRow row{.event = "train",
+                   .step = state_.step,
+                   .epoch = sampler_.epoch(),
+                   .wall_s = wall_s(),
+                   .values = {{"train_multi_dataset_loss_step", loss},
+                              {"lr-AdamW", outcome.lr},
+                              {"grad_norm", outcome.optimizer.grad_norm},
+                              {"rollout", double(n_rollout)},
+                              {"steps_per_s", progress.steps_per_s},
+                              {"samples_per_s", progress.samples_per_s},
+                              {"gradient_bytes", double(bytes)},
+                              {"gradient_exposed_s", exchange.exposed}}};
+    const auto means = account_.take_means();
+    row.values.insert(row.values.end(), means.begin(), means.end());
+    writer_.log(row);
 }
 
 void RunLoop::finish_epoch(int64_t n_rollout)
@@ -228,8 +237,10 @@ void RunLoop::finish_epoch(int64_t n_rollout)
 
 void RunLoop::validate(int64_t n_rollout)
 {
-    const auto result = Validator(job_, state_.reference).run(state_.step, sampler_.epoch(), n_rollout, progress_);
+    const auto result =
+        Validator(job_, state_.reference, hooks_).run(state_.step, sampler_.epoch(), n_rollout, progress_);
     progress_.validated(result);
+    hooks_.validated(result);
     writer_.log({.event = "validation",
                  .step = result.step,
                  .epoch = result.epoch,

@@ -3,6 +3,7 @@
 // Epochs, steps, validations, log and checkpoints of one run.
 #pragma once
 #include "gradwind/train/checkpoint_cadence.h"
+#include "gradwind/train/comm_account.h"
 #include "gradwind/train/job.h"
 #include "gradwind/train/recorder.h"
 #include "gradwind/train/run_writer.h"
@@ -45,6 +46,9 @@ private:
 
     Job job_;
     TrainOptions options_;
+    StepHooks no_hooks_;
+    StepHooks& hooks_;
+    CommAccount account_;
     ProgressSink& progress_;
     RunState state_;
     CosineSchedule schedule_;

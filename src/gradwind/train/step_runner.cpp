@@ -19,7 +19,9 @@ namespace
 // A single step without finite gradients may be an accident of reduced precision; this many are not.
 constexpr int64_t kMostSkippedSteps = 20;
 
-std::vector<parallel::NamedParameter> trainable(const model::ForecastModel& model)
+} // namespace
+
+std::vector<parallel::NamedParameter> trainable_parameters(const model::ForecastModel& model)
 {
     std::vector<parallel::NamedParameter> result;
     for (const auto& item : model.named_parameters())
@@ -36,12 +38,12 @@ parallel::EngineOptions engine_options(const Config& config, std::vector<std::st
     return options;
 }
 
-} // namespace
-
-StepRunner::StepRunner(Job& job, std::vector<std::string> order)
-    : job_(job), engine_(trainable(*job.model), job.groups.world, engine_options(job.config, std::move(order)))
+StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
+    : job_(job), hooks_(hooks),
+      engine_(trainable_parameters(*job.model), job.groups.world, engine_options(job.config, std::move(order)))
 {
     engine_.broadcast_parameters();
+    hooks_.started(engine_);
     optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
                                          job.settings.optimizer, job.settings.clip);
     layout_version_ = engine_.layout_version();
@@ -65,7 +67,9 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
                              micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate);
     engine_.finish();
     follow_layout();
+    hooks_.summed(engine_);
     outcome.optimizer = optimizer_->step(lr);
+    hooks_.updated(engine_, outcome);
     if (outcome.optimizer.applied)
         n_skipped_in_a_row_ = 0;
     else
@@ -77,6 +81,7 @@ void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feed
                                       StepOutcome& outcome, parallel::Sync sync)
 {
     auto raw = feeder.next();
+    hooks_.was_read(raw);
     const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
     loss::LossContext context;
     context.nan_mask = masks.loss_mask;

@@ -5,6 +5,7 @@
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/train/batch_feeder.h"
 #include "gradwind/train/job.h"
+#include "gradwind/train/step_hooks.h"
 
 namespace gradwind::train
 {
@@ -22,13 +23,18 @@ struct StepOutcome {
     OptimizerStep optimizer;
 };
 
+/// The model's parameters as the gradient engine wants them, in order of registration.
+[[nodiscard]] std::vector<parallel::NamedParameter> trainable_parameters(const model::ForecastModel& model);
+/// What `training.strategy` says about buckets. @param order  of the arena, from an earlier run, or empty
+[[nodiscard]] parallel::EngineOptions engine_options(const Config& config, std::vector<std::string> order);
+
 class StepRunner
 {
 public:
-    /// Moves the model's parameters into the engine's arena. @param job  must outlive this
+    /// Moves the model's parameters into the engine's arena. @param job, hooks  must outlive this
     /// @param order  of the arena, from the checkpoint of the run that goes on; empty: learnt in the first step
     /// @collective all ranks
-    StepRunner(Job& job, std::vector<std::string> order);
+    StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks);
 
     /// @param feeder  gives this rank's batches that are not empty, in order
     /// @collective all ranks @throws DataError if gradients are not finite because of the data; InternalError if many
@@ -45,6 +51,7 @@ private:
     void explain_non_finite(const StepOutcome& outcome, int64_t n_rollout);
 
     Job& job_;
+    StepHooks& hooks_;
     parallel::GradientEngine engine_;
     std::unique_ptr<AdamW> optimizer_;
     int64_t layout_version_ = 0;

@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/core/config.h"
 #include "gradwind/parallel/launch.h"
+#include "gradwind/train/comm_account.h"
 #include "gradwind/train/progress.h"
 #include "gradwind/train/run_state.h"
 
@@ -12,6 +13,8 @@
 
 namespace gradwind::train
 {
+
+class StepHooks;
 
 /// Whether every rank also writes what its steps did to `record_rank<r>.json`, in the form of the reference runs.
 enum class Record { No, Yes };
@@ -23,6 +26,8 @@ struct TrainOptions {
     /// Effective rate and batch of another layout, to be kept (design §4); a resumed run takes its checkpoint's.
     std::optional<Reference> reference;
     Record record = Record::No;
+    /// Looks into every step; null: nobody does. Must outlive the training.
+    StepHooks* hooks = nullptr;
     /// Environment variables that count for seeds.
     parallel::Variables variables = parallel::process_variables();
 };
@@ -34,6 +39,7 @@ struct TrainResult {
     int64_t step = 0;
     double wall_s = 0;                ///< of this process
     std::filesystem::path checkpoint; ///< the newest; empty where none was written
+    CommTotals communication;         ///< of this process
 };
 
 /// Runs a training, on this process alone or as one of a job.

@@ -81,11 +81,10 @@ public:
             single_.push_back({i});
     }
 
-    /// Metrics of one rollout step, in physical units. Every operand is a copy that may be written to.
+    /// Metrics of one rollout step, in physical units, counted n times. Every operand is a copy that may be written to.
     void add(int64_t rollout_step, const at::Tensor& batch, const at::Tensor& prediction, const at::Tensor& target,
-             const model::BatchMasks& masks)
+             const model::BatchMasks& masks, double n)
     {
-        const auto n = double(batch.size(0));
         const auto& name = job_.settings.dataset_name;
         const auto forecast = prediction.clone(), truth = target.clone();
         auto reference = persistence(job_, batch, prediction);
@@ -163,6 +162,8 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
     for (int64_t i = 0; i < n_batches; ++i) {
         progress.validating(i, n_batches);
         const auto raw = feeder.next();
+        auto n = double(raw.anchors.size());
+        hooks_.weighed(n);
         const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
         loss::LossContext context;
         context.nan_mask = masks.loss_mask;
@@ -170,12 +171,11 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
         const auto value =
             rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context,
                          [&](int64_t r, const at::Tensor& prediction, const at::Tensor& target) {
-                             scorer.add(r, raw.values, prediction, target, masks);
+                             scorer.add(r, raw.values, prediction, target, masks, n);
                          });
         const double loss = value.item<double>();
         if (!std::isfinite(loss))
             require_clean(raw, *job_.validation, relative, "validation");
-        const auto n = double(raw.anchors.size());
         sums.add("val_multi_dataset_loss", loss, n);
         sums.add("val_multi_dataset_loss_epoch", loss, n);
         sums.add(fmt::format("val_{}_{}_loss", job_.settings.dataset_name, job_.loss->name()), loss, n);

@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/train/job.h"
 #include "gradwind/train/progress.h"
+#include "gradwind/train/step_hooks.h"
 
 namespace gradwind::train
 {
@@ -15,14 +16,18 @@ namespace gradwind::train
 class Validator
 {
 public:
-    /// @param job  must outlive this
-    Validator(const Job& job, const Reference& reference) : job_(job), reference_(reference) {}
+    /// @param job, hooks  must outlive this
+    Validator(const Job& job, const Reference& reference, StepHooks& hooks)
+        : job_(job), reference_(reference), hooks_(hooks)
+    {
+    }
     /// @collective all ranks @return equal on all ranks
     [[nodiscard]] ValidationResult run(int64_t step, int64_t epoch, int64_t n_rollout, ProgressSink& progress) const;
 
 private:
     const Job& job_;
     Reference reference_;
+    StepHooks& hooks_;
 };
 
 } // namespace gradwind::train
