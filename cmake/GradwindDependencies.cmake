@@ -8,6 +8,8 @@ if(GRADWIND_CUDA)
   endif()
 endif()
 find_package(Torch REQUIRED)
+# at::parallel_for is a template: compiled without OpenMP, its loops run on one thread.
+find_package(OpenMP REQUIRED COMPONENTS CXX)
 find_package(yaml-cpp REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
