@@ -178,6 +178,10 @@ ROWS = [
     Row("reader group", "plan base.yaml --world 1x4 system.hardware.num_gpus_per_model=2 dataloader.read_group_size=4",
         CONFIG, "read_group_size"),
     Row("world that is none", "plan base.yaml --world 4by8", CONFIG, "4by8"),
+    Row("a root over several processes", TRAIN + " --nproc 2 system.hardware.num_gpus_per_node=2 "
+        "training.validation_metrics.datasets.data.mse._target_=RMSELoss", CONFIG, "does not add up"),
+    Row("a root over accumulated batches", TRAIN + " training.accum_grad_batches=2 "
+        "training.training_loss.datasets.data._target_=RMSELoss", CONFIG, "does not add up"),
     Row("sharded model", TRAIN + " system.hardware.num_gpus_per_model=2 system.hardware.num_gpus_per_node=2 --nproc 2",
         CONFIG, "num_gpus_per_model"),
     # checkpoint

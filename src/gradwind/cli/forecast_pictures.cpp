@@ -77,6 +77,8 @@ std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train:
     const auto truth = forecaster.analysis(forecast.anchor + n_steps * forecaster.stride());
     const auto names = forecaster.variables().output_names();
     const auto date = format_datetime(dataset.dates()[size_t(forecast.anchor)]);
+    auto date_in_name = date; // colons are no part of file names on some systems and of scp's paths
+    std::erase(date_in_name, ':');
     const auto lead = frequency_to_string(n_steps * task.timestep_s);
     for (const auto v : chosen_variables(forecaster)) {
         const auto predicted = column(forecast.steps.back(), names.size(), v);
@@ -90,7 +92,7 @@ std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train:
                                   {{"forecast", predicted, train::Palette::Sequential},
                                    {"truth", observed, train::Palette::Sequential},
                                    {"error", error, train::Palette::Diverging}}};
-        files.push_back(folder / fmt::format("{}_{}_{}.png", names[v], date, lead));
+        files.push_back(folder / fmt::format("{}_{}_{}.png", names[v], date_in_name, lead));
         train::draw_maps(picture, files.back());
     }
     return files;

@@ -8,6 +8,7 @@
 #include "gradwind/core/config_schema.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/launch.h"
+#include "gradwind/train/run_config.h"
 #include "gradwind/train/trainer.h"
 
 #include <chrono>
@@ -32,18 +33,6 @@ std::string time_stamp()
     return text;
 }
 
-/// The run folder that a checkpoint belongs to: the nearest folder above it that holds a configuration.
-fs::path run_folder_of(const fs::path& resume)
-{
-    for (auto folder = fs::absolute(resume).lexically_normal(); folder != folder.root_path();
-         folder = folder.parent_path())
-        if (fs::exists(folder / "config.yaml"))
-            return folder;
-    throw CheckpointError(fmt::format("[train] expected a run folder (with config.yaml) or a checkpoint in one at {}, "
-                                      "found {}",
-                                      resume.string(), fs::exists(resume) ? "none" : "nothing"));
-}
-
 /// Starts the command again in every process, with what must be equal in all of them already decided.
 int launch(const TrainCommand& command, const fs::path& run_dir)
 {
@@ -61,13 +50,6 @@ int launch(const TrainCommand& command, const fs::path& run_dir)
     return parallel::launch_local(arguments, {.processes = command.nproc, .grace_seconds = 60});
 }
 
-Config load(const TrainCommand& command, const fs::path& run_dir)
-{
-    const auto file = command.resume.empty() ? command.config : run_dir / "config.yaml";
-    auto config = load_config({.file = file, .overrides = command.overrides});
-    return config;
-}
-
 } // namespace
 
 int run(const TrainCommand& command, std::ostream& out)
@@ -75,8 +57,9 @@ int run(const TrainCommand& command, std::ostream& out)
     const bool is_resumed = !command.resume.empty();
     GRADWIND_CHECK(is_resumed || !command.config.empty(), ConfigError,
                    "[train] expected a configuration file or --resume DIR, found neither");
-    auto run_dir = is_resumed ? run_folder_of(command.resume) : command.run_dir;
-    const auto config = load(command, run_dir);
+    auto run_dir = is_resumed ? train::run_folder_of(command.resume) : command.run_dir;
+    const auto config = is_resumed ? train::load_run_config(run_dir, command.overrides)
+                                   : load_config({.file = command.config, .overrides = command.overrides});
     const auto checked = check_config(config);
     if (run_dir.empty())
         run_dir = fs::path(config.get<std::string>("system.output.root", "runs")) /

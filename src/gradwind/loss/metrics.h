@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Validation metrics by variable and group in physical units, as sums that ranks can add (spec §7.7).
+// Validation metrics in physical units: which there are, and over which variables each is averaged (spec §7.7).
 #pragma once
 #include "gradwind/loss/loss.h"
 
@@ -11,69 +11,29 @@
 namespace gradwind::loss
 {
 
-/// Numerators and their sample count; adding two of them elementwise, or all-reducing `values`, is correct.
-struct MetricSums {
-    std::vector<double> values; ///< one per name, last the number of samples
+/// One entry of `training.validation_metrics`, worked out in physical units.
+struct ValidationMetric {
+    std::string name; ///< "mse"
+    std::unique_ptr<Loss> loss;
 };
 
-struct MetricsOptions {
-    std::string dataset = "data";       ///< as it appears in the names
-    std::vector<std::string> variables; ///< `training.metrics`: variables that get a range of their own
-    int64_t rollout_steps = 1;
+/// @param validation_metrics  the section of one data set: name -> loss; null: none
+/// @throws ConfigError for a metric scaled along the variables, which means nothing in physical units, or for anything
+/// that build_loss refuses
+[[nodiscard]] std::vector<ValidationMetric> build_metrics(const Config& validation_metrics, const Config& scalers,
+                                                          const Config& variable_groups, const LossInputs& inputs);
+
+/// Output columns that a metric is averaged over.
+struct MetricRange {
+    std::string name; ///< "sfc_2t", "2t", "all"
+    std::vector<int64_t> columns;
 };
 
-/// Every metric of `training.validation_metrics` over every range of variables.
-///
-/// Ranges: `<group>_<param>` for every output variable, then the variables listed in the options, then `all`. Names as
-/// the original logs them: `val_<ds>_<metric>_metric/<ds>/<range>/<step>`, step from 1.
-class ValidationMetrics
-{
-public:
-    /// @throws ConfigError for a metric scaled along the variables, which means nothing in physical units, or for
-    /// anything that build_loss refuses
-    ValidationMetrics(const Config& validation_metrics, const Config& scalers, const Config& variable_groups,
-                      const LossInputs& inputs, const MetricsOptions& options);
-
-    /// Names in the order of MetricSums::values, step by step.
-    [[nodiscard]] const std::vector<std::string>& names() const { return names_; }
-    [[nodiscard]] MetricSums zero() const;
-    /// Adds one rollout step of a batch. Step 0 counts the samples, so it must come once per batch.
-    /// @param step   from 0
-    /// @param pred   as for Loss, in physical units (post-processed), like the target
-    /// @param context with a grid slice, a sample is counted by the rank whose slice begins at 0
-    void add(MetricSums& sums, int64_t step, const at::Tensor& pred, const at::Tensor& target,
-             const LossContext& context = {}) const;
-    /// Means over the samples, in the order of names(). @throws DataError without samples
-    [[nodiscard]] std::vector<double> means(const MetricSums& sums) const;
-
-private:
-    struct Metric {
-        std::string name;
-        std::unique_ptr<Loss> loss;
-    };
-    std::vector<Metric> metrics_;
-    std::vector<std::vector<int64_t>> ranges_;
-    std::vector<std::string> names_;
-    int64_t rollout_steps_ = 1;
-};
-
-/// `val_<ds>_<loss name>_loss`, the original's name of the validation loss of one data set.
-[[nodiscard]] std::string validation_loss_name(const Loss& loss, const std::string& dataset);
-
-/// Root-mean-square errors by variable, accumulated over dates; every cell counts the same unless weights are given.
-class RmseTable
-{
-public:
-    /// @param cell_weights [N] or undefined; 0 leaves a cell out
-    explicit RmseTable(int64_t n_variables, at::Tensor cell_weights = {});
-    /// @param forecast, truth [..., N, V] in the same units. Points with NaN in either do not count.
-    void add(const at::Tensor& forecast, const at::Tensor& truth);
-    /// One value per variable; NaN where nothing was added.
-    [[nodiscard]] std::vector<double> values() const;
-
-private:
-    at::Tensor squares_, weights_; ///< [V], double
-    at::Tensor cell_weights_;
-};
+/// `<group>_<param>` for every output variable, then the listed variables, then `all`.
+/// @param outputs  the model's output variables in their order
+/// @param listed   `training.metrics`: variables with a range of their own; others than outputs do not count
+[[nodiscard]] std::vector<MetricRange> metric_ranges(const VariableGroups& groups,
+                                                     const std::vector<std::string>& outputs,
+                                                     const std::vector<std::string>& listed);
 
 } // namespace gradwind::loss

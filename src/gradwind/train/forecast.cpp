@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/forecast.h"
 
-#include "gradwind/core/config_loader.h"
 #include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
 #include "gradwind/data/windows.h"
 #include "gradwind/model/rollout.h"
 #include "gradwind/ops/tensor_io.h"
+#include "gradwind/train/run_config.h"
 #include "gradwind/train/setup.h"
 
 #include <algorithm>
@@ -18,54 +18,10 @@ namespace gradwind::train
 
 namespace fs = std::filesystem;
 
-namespace
-{
-
-/// The run folder of a path that may name the run, its checkpoints or one of them.
-fs::path run_folder(fs::path path)
-{
-    path = fs::absolute(path).lexically_normal();
-    for (int level = 0; level < 4; ++level, path = path.parent_path())
-        if (fs::exists(path / "config.yaml"))
-            return path;
-    throw CheckpointError(fmt::format("[forecast] no config.yaml in {} or above it; expected a folder that `gradwind "
-                                      "train --run` wrote",
-                                      path.string()));
-}
-
-/// Adds `path=to` for every text in a configuration that is `from`.
-void replace_texts(const Config& config, const std::string& from, const std::string& to,
-                   std::vector<std::string>& overrides)
-{
-    if (config.kind() == Config::Kind::String && config.as<std::string>() == from)
-        overrides.push_back(config.path() + "=" + to);
-    for (const auto& item : config.items())
-        replace_texts(item, from, to, overrides);
-}
-
-/// A run's configuration is stored resolved, so a data set that has moved is named in many places: those follow the
-/// override of `system.input.dataset`.
-Config load_run(const fs::path& file, std::vector<std::string> overrides)
-{
-    constexpr const char* kDataset = "system.input.dataset";
-    const auto stored = load_config({file, {}});
-    auto config = load_config({file, overrides});
-    if (!stored.has(kDataset) || stored.at(kDataset).kind() != Config::Kind::String || !config.has(kDataset) ||
-        config.at(kDataset).kind() != Config::Kind::String)
-        return config;
-    const auto from = stored.get<std::string>(kDataset), to = config.get<std::string>(kDataset);
-    if (from == to)
-        return config;
-    replace_texts(config, from, to, overrides);
-    return load_config({file, overrides});
-}
-
-} // namespace
-
 Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& overrides)
 {
     GRADWIND_CHECK(fs::exists(run), CheckpointError, "[forecast] there is no {}", run.string());
-    config_ = load_run(run_folder(run) / "config.yaml", overrides);
+    config_ = load_run_config(run_folder_of(run), overrides);
     settings_ = TrainSettings::from_config(config_, {});
     const auto checkpoint = Checkpoint::open(run);
     checkpoint_ = checkpoint.folder;

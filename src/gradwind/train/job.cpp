@@ -37,34 +37,31 @@ std::vector<std::pair<std::string, Statistics>> tendencies(const data::Dataset& 
     return result;
 }
 
-/// Ranges of the original's validation metrics: one a variable by group, the named ones, all (spec §7.7).
-std::vector<MetricRange> metric_ranges(const Config& training, const std::string& dataset_name,
-                                       const loss::VariableGroups& groups, const VariableTable& variables)
+/// Variables of `training.metrics`, which get a range of their own.
+std::vector<std::string> listed_variables(const Config& training, const std::string& dataset_name)
 {
-    const auto outputs = variables.output_names();
-    std::vector<MetricRange> result;
-    const auto add = [&](const std::string& name, int64_t column) {
-        const auto found = std::find_if(result.begin(), result.end(), [&](const auto& r) { return r.name == name; });
-        if (found == result.end())
-            result.push_back({name, {column}});
-        else
-            found->columns.push_back(column);
-    };
-    for (size_t i = 0; i < outputs.size(); ++i) {
-        const auto place = groups.place(outputs[i]);
-        add(place.group + "_" + place.param, int64_t(i));
-    }
-    if (const auto section = training.find("metrics"); section && !section->is_null()) {
-        const auto names = section->is_map() ? loss::dataset_section(*section, dataset_name) : *section;
-        for (const auto& name : names.as<std::vector<std::string>>())
-            if (const auto found = std::find(outputs.begin(), outputs.end(), name); found != outputs.end())
-                add(name, found - outputs.begin());
-    }
-    MetricRange all{"all", {}};
-    for (size_t i = 0; i < outputs.size(); ++i)
-        all.columns.push_back(int64_t(i));
-    result.push_back(std::move(all));
-    return result;
+    const auto section = training.find("metrics");
+    if (!section || section->is_null())
+        return {};
+    const auto names = section->is_map() ? loss::dataset_section(*section, dataset_name) : *section;
+    return names.as<std::vector<std::string>>();
+}
+
+/// The root of a part is no part of the root: such a value would change with the number of processes.
+void require_additive(const Job& job)
+{
+    const auto world = job.groups.layout.world();
+    GRADWIND_CHECK(
+        job.loss->additive() || (world == 1 && job.settings.accumulation == 1), ConfigError,
+        "[train] {}: the loss takes a root, which does not add up over processes or accumulated batches, found {} "
+        "processes and accumulation {}; use MSELoss, or one process without accumulation",
+        job.config.at("training.training_loss").where(), world, job.settings.accumulation);
+    for (const auto& metric : job.metrics)
+        GRADWIND_CHECK(
+            metric.loss->additive() || world == 1, ConfigError,
+            "[train] metric `{}` of {} takes a root, which does not add up over processes, found {}; use MSELoss "
+            "(the log has root-mean-square errors by variable beside it), or one process",
+            metric.name, job.config.at("training.validation_metrics").where(), world);
 }
 
 void build_losses(Job& job, const graph::Graph& graph)
@@ -83,13 +80,13 @@ void build_losses(Job& job, const graph::Graph& graph)
         .n_step_output = job.settings.task.n_step_output};
     const auto scalers = section("scalers"), groups = section("variable_groups");
     job.loss = loss::build_loss(section("training_loss"), scalers, groups, inputs);
-    if (const auto metrics = training.find("validation_metrics"); metrics && metrics->is_map()) {
-        const auto own = loss::dataset_section(*metrics, job.settings.dataset_name);
-        for (const auto& name : own.keys())
-            job.metrics.push_back({name, loss::build_loss(own.at(name), scalers, groups, inputs)});
-    }
-    job.ranges = metric_ranges(training, job.settings.dataset_name,
-                               loss::VariableGroups(groups, inputs.variables_metadata), job.variables);
+    if (const auto metrics = training.find("validation_metrics"); metrics && metrics->is_map())
+        job.metrics =
+            loss::build_metrics(loss::dataset_section(*metrics, job.settings.dataset_name), scalers, groups, inputs);
+    job.ranges =
+        loss::metric_ranges(loss::VariableGroups(groups, inputs.variables_metadata), job.variables.output_names(),
+                            listed_variables(training, job.settings.dataset_name));
+    require_additive(job);
 }
 
 /// Builds the graph on one process of each node first, so that the others find it in the cache.

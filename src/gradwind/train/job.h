@@ -3,7 +3,7 @@
 // Everything that the steps of a training work on, in this process.
 #pragma once
 #include "gradwind/data/dataset.h"
-#include "gradwind/loss/loss.h"
+#include "gradwind/loss/metrics.h"
 #include "gradwind/model/model.h"
 #include "gradwind/model/processors.h"
 #include "gradwind/parallel/world.h"
@@ -17,18 +17,6 @@
 namespace gradwind::train
 {
 
-/// One entry of `training.validation_metrics`, worked out in physical units.
-struct ValidationMetric {
-    std::string name; ///< "mse"
-    std::unique_ptr<loss::Loss> loss;
-};
-
-/// Output columns that a metric is averaged over.
-struct MetricRange {
-    std::string name; ///< "sfc_2t", "2t", "all"
-    std::vector<int64_t> columns;
-};
-
 struct Job {
     Config config;
     TrainSettings settings;
@@ -41,8 +29,8 @@ struct Job {
     std::unique_ptr<model::Processors> processors;
     std::shared_ptr<model::ForecastModel> model;
     std::unique_ptr<loss::Loss> loss;
-    std::vector<ValidationMetric> metrics;
-    std::vector<MetricRange> ranges;
+    std::vector<loss::ValidationMetric> metrics;
+    std::vector<loss::MetricRange> ranges;
 
     [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }
 };

@@ -7,6 +7,7 @@
 #include "gradwind/model/model.h"
 #include "gradwind/model/rollout.h"
 #include "gradwind/ops/tensor_io.h"
+#include "gradwind/verify/golden_variables.h"
 #include "gradwind/verify/report.h"
 
 #include <ATen/ATen.h>
@@ -49,17 +50,6 @@ struct ModelCase {
     bool is_rollout = false;
 };
 
-VariableTable read_variables(const nlohmann::json& description)
-{
-    std::vector<std::string> names;
-    std::map<std::string, std::vector<std::string>> by_role;
-    for (const auto& variable : description.at("variables")) {
-        names.push_back(variable.at("name"));
-        by_role[variable.at("role").get<std::string>()].push_back(names.back());
-    }
-    return {names, by_role["forcing"], by_role["diagnostic"], by_role["target"]};
-}
-
 Tensors read_all(const std::filesystem::path& path)
 {
     return ops::read_tensors(SafetensorsFile(path));
@@ -92,7 +82,7 @@ ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& d
 {
     ModelCase out;
     const auto& dims = description.at("dims");
-    out.variables = read_variables(description);
+    out.variables = variables_of_case(description);
     out.model = Config::from_json(description.at("config"), (folder / "case.json").string()).at("model");
     out.graph = graph::read_graph(folder / "graph.safetensors");
     out.weights = read_all(folder / "weights.safetensors");
@@ -247,7 +237,7 @@ CaseReport verify_init_case(const std::filesystem::path& folder, const nlohmann:
 {
     CaseReport report;
     const auto& dims = description.at("dims");
-    const auto variables = read_variables(description);
+    const auto variables = variables_of_case(description);
     const auto section = Config::from_json(description.at("config"), (folder / "case.json").string()).at("model");
     const auto graph = graph::read_graph(folder / "graph.safetensors");
     const auto expected = read_all(folder / "weights.safetensors");
