@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
+#include "gradwind/ops/parts.h"
 #include "gradwind/ops/row_mlp_kernels.h"
 
 #include <ATen/ATen.h>
@@ -11,9 +12,6 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
-
-#include <atomic>
-#include <bit>
 
 namespace gradwind::ops
 {
@@ -28,8 +26,6 @@ using At = RowMlpOperand::At;
 
 /// Rows that are worked on together; their intermediate values fill about half of a second-level cache.
 constexpr int64_t kBlockRows = 128;
-/// Weight gradients are summed in at most this many parts, whatever the number of threads.
-constexpr int64_t kMostParts = 16;
 
 /// What a call needs besides tensors.
 struct CallState : torch::CustomClassHolder {
@@ -45,19 +41,6 @@ struct CallState : torch::CustomClassHolder {
     [[nodiscard]] size_t norm_weight() const { return at.size() + 2 * n_layers; }
     [[nodiscard]] size_t norm_bias() const { return norm_weight() + 1; }
 };
-
-/// Calls `work(part)` for every part; threads take the next one that is left.
-template <class Work>
-void for_each_part(int64_t n, const Work& work)
-{
-    std::atomic<int64_t> next{0};
-    const auto threads = std::min<int64_t>(n, at::get_num_threads());
-    at::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) {
-        for (auto thread = begin; thread < end; ++thread)
-            for (auto part = next++; part < n; part = next++)
-                work(part);
-    });
-}
 
 std::vector<Block> make_blocks(int64_t rows, const int64_t* destinations, int64_t n_destinations)
 {
@@ -89,12 +72,6 @@ int64_t most_rows(const std::vector<Block>& blocks)
     for (const auto& block : blocks)
         rows = std::max(rows, block.last - block.first);
     return rows;
-}
-
-/// Parts in which the gradients of `n_blocks` blocks are summed; a power of two, so that few threads share them evenly.
-int64_t count_parts(int64_t n_blocks)
-{
-    return int64_t(std::bit_floor(uint64_t(std::clamp<int64_t>(n_blocks / 4, 1, kMostParts))));
 }
 
 struct Columns {
@@ -148,14 +125,9 @@ public:
             out.push_back(at::empty({state_.edges->n_dst, width}, options()));
             task_.sums = out[1].template data_ptr<T>();
         }
-        const auto n = int64_t(blocks_.size());
-        std::atomic<int64_t> next{0};
-        at::parallel_for(0, std::min<int64_t>(n, at::get_num_threads()), 1, [&](int64_t begin, int64_t end) {
-            const auto scratch = memory(scratch_size_);
-            for (auto thread = begin; thread < end; ++thread)
-                for (auto b = next++; b < n; b = next++)
-                    kernels_.forward(task_, blocks_[size_t(b)], scratch.get());
-        });
+        for_each_part(
+            int64_t(blocks_.size()), [&] { return memory(scratch_size_); },
+            [&](int64_t b, const Memory& scratch) { kernels_.forward(task_, blocks_[size_t(b)], scratch.get()); });
         return out;
     }
 
