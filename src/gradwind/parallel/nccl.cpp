@@ -24,6 +24,22 @@ public:
     {
     }
 
+    Nccl(const Nccl&) = delete;
+    Nccl& operator=(const Nccl&) = delete;
+    /// c10d leaves its threads and communicators to the owner of a group; a process that does not end them crashes at
+    /// its own end. After an error nobody can be waited for.
+    ~Nccl() override
+    {
+        try {
+            if (std::uncaught_exceptions() > 0)
+                group_->abort();
+            else
+                group_->shutdown();
+        } catch (const std::exception&) {
+            // The group is gone either way.
+        }
+    }
+
     [[nodiscard]] at::Device device() const override { return device_; }
 
     [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override
