@@ -1,34 +1,53 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Times training steps of the graph network: forward, weighted squared error, backward, AdamW. Prints one JSON object.
-//   train_step_bench --graph o32-l4.safetensors --channels 128 --layers 16 --threads 2 --steps 5 --checkpointing 1
+// Times training steps of a network: forward, weighted squared error, backward, gradient exchange, AdamW.
+// Prints one JSON object.
+//   train_step_bench --graph o32-l4.safetensors --kind gnn --channels 128 --layers 16 --threads 2 --steps 5
+//   train_step_bench --graph n320-l6.safetensors --kind graphtransformer --device cuda --dtype bf16 --nproc 2
+#include "gradwind/core/config_loader.h"
+#include "gradwind/core/torch_version.h"
 #include "gradwind/graph/graph.h"
 #include "gradwind/model/model.h"
+#include "gradwind/ops/device_memory.h"
+#include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/launch.h"
+#include "gradwind/parallel/world.h"
+#include "gradwind/train/adamw.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <torch/optim/adamw.h>
+#include <torch/cuda.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 namespace
 {
 
 using namespace gradwind;
+using Clock = std::chrono::steady_clock;
 
 struct Settings {
     std::string graph;
+    std::string kind = "gnn";
+    std::string device = "cpu";
+    std::string dtype = "fp32";
     int64_t channels = 128;
     int64_t layers = 16;
     int64_t chunks = 2;
     int64_t n_prognostic = 100;
     int64_t n_forcing = 12;
+    double bucket_mb = 25;
     int threads = 2;
+    int nproc = 1;
     int warm_up = 2;
     int steps = 5;
     bool checkpointing = true;
@@ -37,15 +56,20 @@ struct Settings {
 Settings parse(int argc, char** argv)
 {
     Settings settings;
-    CLI::App app("Times training steps of the graph network");
+    CLI::App app("Times training steps of a network");
     app.add_option("--graph", settings.graph, "graph file with node sets data and hidden")->required();
+    app.add_option("--kind", settings.kind, "packaged model: gnn, graphtransformer or transformer");
+    app.add_option("--device", settings.device, "cpu or cuda")->check(CLI::IsMember({"cpu", "cuda"}));
+    app.add_option("--dtype", settings.dtype, "fp32, or bf16 for autocast")->check(CLI::IsMember({"fp32", "bf16"}));
     app.add_option("--channels", settings.channels);
     app.add_option("--layers", settings.layers);
-    app.add_option("--chunks", settings.chunks, "groups of layers that are recomputed together");
+    app.add_option("--chunks", settings.chunks, "of the processor (and of graph transformer mappers), as in its key");
+    app.add_option("--bucket", settings.bucket_mb, "training.strategy.bucket_cap_mb");
     app.add_option("--threads", settings.threads);
+    app.add_option("--nproc", settings.nproc, "local processes, data parallel, one batch each");
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
-    app.add_option("--checkpointing", settings.checkpointing);
+    app.add_option("--checkpointing", settings.checkpointing, "activation checkpointing, 0 or 1");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -54,21 +78,24 @@ Settings parse(int argc, char** argv)
     return settings;
 }
 
+/// The packaged model of a kind without boundings, at the size asked for.
 Config model_section(const Settings& settings)
 {
-    const nlohmann::json mapper = {{"trainable_size", 8}, {"gradient_checkpointing", settings.checkpointing}};
-    auto encoder = mapper, decoder = mapper, processor = mapper;
-    encoder["_target_"] = "GNNForwardMapper";
-    decoder["_target_"] = "GNNBackwardMapper";
-    processor["_target_"] = "GNNProcessor";
-    processor["num_layers"] = settings.layers;
-    processor["num_chunks"] = settings.chunks;
-    return Config::from_json({{"num_channels", settings.channels},
-                              {"node_trainable_parameters", {{"data", 8}, {"hidden", 8}}},
-                              {"encoders", {{"0", {{"mapper", encoder}}}}},
-                              {"decoders", {{"0", {{"mapper", decoder}}}}},
-                              {"processor", processor}},
-                             "bench");
+    const auto file = std::filesystem::temp_directory_path() / fmt::format("gradwind-bench-{}.yaml", ::getpid());
+    std::ofstream(file) << fmt::format("defaults: [{{model: {}}}]\n", settings.kind);
+    const bool mapper_chunks = settings.kind != "gnn";
+    ConfigRequest request{file,
+                          {fmt::format("model.num_channels={}", settings.channels),
+                           fmt::format("model.processor.num_layers={}", settings.layers),
+                           fmt::format("model.processor.num_chunks={}", settings.chunks), "model.bounding=[]"}};
+    for (const auto* part : {"model.processor", "model.encoders.0.mapper", "model.decoders.0.mapper"}) {
+        request.overrides.push_back(fmt::format("{}.gradient_checkpointing={}", part, settings.checkpointing));
+        if (mapper_chunks && std::string(part) != "model.processor")
+            request.overrides.push_back(fmt::format("{}.num_chunks={}", part, settings.chunks));
+    }
+    const auto config = load_config(request);
+    std::filesystem::remove(file);
+    return config.at("model");
 }
 
 VariableTable variables(const Settings& settings)
@@ -91,53 +118,161 @@ double cpu_seconds()
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-double peak_gib()
+double median(std::vector<double> values)
 {
-    rusage usage{};
-    getrusage(RUSAGE_SELF, &usage);
-    return double(usage.ru_maxrss) / (1 << 20);
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
 }
+
+/// What steps of this process took.
+struct Timings {
+    std::vector<double> seconds, cpu, exposed;
+    double loss = 0;
+};
+
+class Bench
+{
+public:
+    Bench(const Settings& settings, const parallel::Environment& environment)
+        : settings_(settings),
+          device_(settings.device == "cuda" ? at::Device(at::kCUDA, at::DeviceIndex(environment.local_rank))
+                                            : at::Device(at::kCPU)),
+          world_(connect(environment)), table_(variables(settings)), graph_(graph::read_graph(settings.graph))
+    {
+        network_ = model::build_model(model_section(settings),
+                                      {.graph = graph_, .variables = table_, .n_step_input = 2, .n_step_output = 1});
+        model::initialise_weights(*network_, 2684470948U);
+        network_->to(device_);
+        std::vector<parallel::NamedParameter> parameters;
+        for (const auto& item : network_->named_parameters())
+            parameters.push_back({item.key(), item.value()});
+        parallel::EngineOptions options;
+        options.bucket_cap_mb = settings.bucket_mb;
+        engine_.emplace(parameters, world_, options);
+        engine_->broadcast_parameters();
+        optimizer_.emplace(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients(),
+                           train::AdamWOptions{}, train::ClipOptions{});
+        const auto n = int64_t(graph_.node_set("data").lat_rad.size());
+        at::manual_seed(1 + uint64_t(world_.rank()));
+        x_ = at::randn({1, 2, 1, n, table_.n_input()}).to(device_);
+        y_ = at::randn({1, 1, 1, n, table_.n_output()}).to(device_);
+        weights_ = (at::rand({n, 1}) / double(n) * at::rand({table_.n_output()}) / double(world_.size())).to(device_);
+    }
+
+    Timings run()
+    {
+        Timings result;
+        for (int i = 0; i < settings_.warm_up + settings_.steps; ++i) {
+            if (i == settings_.warm_up)
+                ops::reset_peak_memory(device_);
+            synchronise();
+            const auto start = Clock::now();
+            const auto cpu_start = cpu_seconds();
+            const auto loss = step();
+            synchronise();
+            result.loss = loss.item<double>();
+            if (i < settings_.warm_up)
+                continue;
+            result.seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+            result.cpu.push_back(cpu_seconds() - cpu_start);
+            result.exposed.push_back(engine_->last_step().exposed);
+        }
+        return result;
+    }
+
+    [[nodiscard]] const parallel::Group& world() const { return world_; }
+    [[nodiscard]] at::Device device() const { return device_; }
+    [[nodiscard]] int64_t n_parameters() const
+    {
+        int64_t result = 0;
+        for (const auto& slice : engine_->slices())
+            result += slice.numel;
+        return result;
+    }
+
+private:
+    [[nodiscard]] parallel::Group connect(const parallel::Environment& environment) const
+    {
+        const auto backend = device_.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo;
+        return parallel::connect_world(environment, {.backend = backend});
+    }
+
+    void synchronise() const
+    {
+        if (device_.is_cuda())
+            torch::cuda::synchronize(device_.index());
+    }
+
+    at::Tensor step()
+    {
+        AutocastState autocast;
+        auto& own = device_.is_cuda() ? autocast.cuda : autocast.cpu;
+        own = AutocastState::Device{settings_.dtype == "bf16", at::kBFloat16};
+        engine_->begin_step();
+        at::Tensor loss;
+        {
+            const AutocastGuard guard(autocast);
+            loss = ((network_->forward(x_).to(at::kFloat) - y_).square() * weights_).sum();
+        }
+        engine_->begin_backward(parallel::Sync::Reduce);
+        loss.backward();
+        engine_->finish();
+        if (layout_version_ != engine_->layout_version()) {
+            optimizer_->move_to(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients());
+            layout_version_ = engine_->layout_version();
+        }
+        (void)optimizer_->step(1e-4);
+        return loss.detach();
+    }
+
+    Settings settings_;
+    at::Device device_;
+    parallel::Group world_;
+    VariableTable table_;
+    graph::Graph graph_;
+    std::shared_ptr<model::ForecastModel> network_;
+    std::optional<parallel::GradientEngine> engine_;
+    std::optional<train::AdamW> optimizer_;
+    int64_t layout_version_ = 0;
+    at::Tensor x_, y_, weights_;
+};
 
 } // namespace
 
 int main(int argc, char** argv)
 {
     const auto settings = parse(argc, argv);
+    const auto environment = parallel::resolve_environment(parallel::process_variables());
+    if (settings.nproc > 1 && environment.launcher == parallel::Launcher::None)
+        return parallel::launch_local({argv, argv + argc}, {.processes = settings.nproc});
     at::set_num_threads(settings.threads);
-    const auto graph = graph::read_graph(settings.graph);
-    const auto table = variables(settings);
-    const auto network = model::build_model(
-        model_section(settings), {.graph = graph, .variables = table, .n_step_input = 2, .n_step_output = 1});
-    model::initialise_weights(*network, 2684470948U);
-    torch::optim::AdamW optimizer(network->parameters(), torch::optim::AdamWOptions(1e-4).betas({0.9, 0.95}));
-    const auto n = int64_t(graph.node_set("data").lat_rad.size());
-    at::manual_seed(1);
-    const auto x = at::randn({1, 2, 1, n, table.n_input()});
-    const auto y = at::randn({1, 1, 1, n, table.n_output()});
-    const auto weights = at::rand({n, 1}) / double(n) * at::rand({table.n_output()});
-    std::vector<double> seconds, cpu;
-    double loss_value = 0;
-    for (int i = 0; i < settings.warm_up + settings.steps; ++i) {
-        const auto start = std::chrono::steady_clock::now();
-        const auto cpu_start = cpu_seconds();
-        const auto loss = ((network->forward(x) - y).square() * weights).sum();
-        loss.backward();
-        optimizer.step();
-        optimizer.zero_grad();
-        loss_value = loss.item<double>();
-        if (i < settings.warm_up)
-            continue;
-        cpu.push_back(cpu_seconds() - cpu_start);
-        seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-    }
-    std::sort(seconds.begin(), seconds.end());
-    std::sort(cpu.begin(), cpu.end());
+    Bench bench(settings, environment);
+    const auto timings = bench.run();
+    bench.world().barrier();
+    if (bench.world().rank() != 0)
+        return 0;
     const nlohmann::json result = {
-        {"bench", "train_step"},       {"graph", settings.graph},   {"channels", settings.channels},
-        {"layers", settings.layers},   {"chunks", settings.chunks}, {"checkpointing", settings.checkpointing},
-        {"threads", settings.threads}, {"steps", settings.steps},   {"median_s", seconds[seconds.size() / 2]},
-        {"best_s", seconds.front()},   {"cpu_s", cpu.front()},      {"peak_gib", peak_gib()},
-        {"loss", loss_value}};
+        {"bench", "train_step"},
+        {"graph", std::filesystem::path(settings.graph).filename().string()},
+        {"kind", settings.kind},
+        {"device", settings.device},
+        {"dtype", settings.dtype},
+        {"channels", settings.channels},
+        {"layers", settings.layers},
+        {"chunks", settings.chunks},
+        {"checkpointing", settings.checkpointing},
+        {"bucket_mb", settings.bucket_mb},
+        {"world", bench.world().size()},
+        {"threads", settings.threads},
+        {"steps", settings.steps},
+        {"params", bench.n_parameters()},
+        {"ms", 1e3 * median(timings.seconds)},
+        {"ms_min", 1e3 * *std::min_element(timings.seconds.begin(), timings.seconds.end())},
+        {"ms_max", 1e3 * *std::max_element(timings.seconds.begin(), timings.seconds.end())},
+        {"cpu_s", *std::min_element(timings.cpu.begin(), timings.cpu.end())},
+        {"exposed_ms", 1e3 * median(timings.exposed)},
+        {"peak_gib", double(ops::device_memory(bench.device()).peak_bytes) / double(1 << 30)},
+        {"loss", timings.loss}};
     std::puts(result.dump().c_str());
     return 0;
 }

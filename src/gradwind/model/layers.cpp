@@ -168,9 +168,11 @@ at::Tensor Mlp::after_first(at::Tensor x) const
 
 bool Mlp::by_rows(const at::Tensor& like) const
 {
-    // The normalisation is part of the rows' kernels, so in float32 and float64 both results of a norm are alike.
-    return options_.kind == MlpKind::Mlp && ops::row_mlp_takes(like, options_.kernels.activation, hidden_.size() + 1) &&
-           like.scalar_type() == output_->weight.scalar_type();
+    // The normalisation is part of the rows' kernels: both results of a norm are alike unless autocast is on.
+    const bool one_type = like.scalar_type() == output_->weight.scalar_type();
+    const bool keeps_type = !norm_ || options_.kernels.norm_result == LayerKernels::NormResult::InputType;
+    return options_.kind == MlpKind::Mlp && (like.is_cuda() ? keeps_type : one_type) &&
+           ops::row_mlp_takes(like, options_.kernels.activation, hidden_.size() + 1);
 }
 
 ops::RowMlpWeights Mlp::row_weights() const

@@ -5,13 +5,12 @@
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/parts.h"
+#include "gradwind/ops/row_mlp_call.h"
 #include "gradwind/ops/row_mlp_kernels.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
-#include <torch/csrc/autograd/custom_function.h>
-#include <torch/custom_class.h>
 
 namespace gradwind::ops
 {
@@ -21,26 +20,10 @@ namespace
 
 using namespace row_mlp_kernels;
 using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 using At = RowMlpOperand::At;
 
 /// Rows that are worked on together; their intermediate values fill about half of a second-level cache.
 constexpr int64_t kBlockRows = 128;
-
-/// What a call needs besides tensors.
-struct CallState : torch::CustomClassHolder {
-    std::vector<At> at;
-    std::optional<EdgeIndex> edges;
-    std::optional<size_t> residual;
-    bool sums = false, norm = false;
-    size_t n_layers = 0;
-    double epsilon = 0;
-
-    [[nodiscard]] size_t weight(size_t layer) const { return at.size() + layer; }
-    [[nodiscard]] size_t bias(size_t layer) const { return at.size() + n_layers + layer; }
-    [[nodiscard]] size_t norm_weight() const { return at.size() + 2 * n_layers; }
-    [[nodiscard]] size_t norm_bias() const { return norm_weight() + 1; }
-};
 
 std::vector<Block> make_blocks(int64_t rows, const int64_t* destinations, int64_t n_destinations)
 {
@@ -74,23 +57,19 @@ int64_t most_rows(const std::vector<Block>& blocks)
     return rows;
 }
 
-struct Columns {
-    int64_t begin = 0, count = 0;
-};
-
 /// Everything a call computes with: the kernels' tasks, and the memory that they point into.
 template <class T>
 class Call
 {
 public:
     enum class Pass { Forward, Backward };
-    Call(const CallState& state, const variable_list& tensors, Pass pass) : state_(state), tensors_(tensors)
+    Call(const RowMlpCall& state, const variable_list& tensors, Pass pass) : state_(state), tensors_(tensors)
     {
         task_.n_layers = int64_t(state.n_layers);
         task_.epsilon = T(state.epsilon);
         int64_t column = 0;
         for (size_t i = 0; i < state.at.size(); ++i) {
-            const Columns columns{column, tensors[i].size(1)};
+            const RowMlpColumns columns{column, tensors[i].size(1)};
             column += columns.count;
             if (state.at[i] == At::Row) {
                 direct_.push_back(i);
@@ -173,8 +152,8 @@ private:
         return kept_.back().get();
     }
 
-    /// Columns of a weight, padded, in the orders that the kernels read.
-    Linear<T> linear(const at::Tensor& weight, const std::vector<Columns>& columns, Pass pass)
+    /// RowMlpColumns of a weight, padded, in the orders that the kernels read.
+    Linear<T> linear(const at::Tensor& weight, const std::vector<RowMlpColumns>& columns, Pass pass)
     {
         Linear<T> out;
         out.out = weight.size(0);
@@ -208,7 +187,7 @@ private:
         for (size_t l = 0; l < state_.n_layers; ++l) {
             const auto& weight = tensors_[state_.weight(l)];
             auto& layer = task_.layers[l];
-            layer = linear(weight, l == 0 ? direct_columns_ : std::vector<Columns>{{0, weight.size(1)}}, pass);
+            layer = linear(weight, l == 0 ? direct_columns_ : std::vector<RowMlpColumns>{{0, weight.size(1)}}, pass);
             auto bias = memory(row_stride(layer.out));
             std::fill_n(std::copy_n(pointer(state_.bias(l)), layer.out, bias.get()), row_stride(layer.out) - layer.out,
                         T(0));
@@ -262,7 +241,7 @@ private:
 
     /// Adds up the parts of a padded [rows, columns] array at `offset`, in order, into columns of `out`.
     static void add_parts(const Sums& sums, int64_t offset, const Linear<T>& linear,
-                          const std::vector<Columns>& columns, const at::Tensor& out)
+                          const std::vector<RowMlpColumns>& columns, const at::Tensor& out)
     {
         T* to = out.data_ptr<T>();
         const auto total = out.size(1), stride = row_stride(linear.in);
@@ -332,7 +311,7 @@ private:
         });
         for (size_t l = 0; l < state_.n_layers; ++l) {
             const auto& layer = task_.layers[l];
-            add_parts(sums, weights[l], layer, l == 0 ? direct_columns_ : std::vector<Columns>{{0, layer.in}},
+            add_parts(sums, weights[l], layer, l == 0 ? direct_columns_ : std::vector<RowMlpColumns>{{0, layer.in}},
                       result[state_.weight(l)]);
             add_parts(sums, biases[l], result[state_.bias(l)]);
         }
@@ -358,13 +337,13 @@ private:
         add_parts(sums, 0, projection.linear, {projected_columns_[k]}, result[state_.weight(0)]);
     }
 
-    const CallState& state_;
+    const RowMlpCall& state_;
     const variable_list& tensors_;
     const Kernels<T>& kernels_ = kernels<T>();
     Task<T> task_;
     Projection<T> projections_[kMaxOperands];
     std::vector<size_t> direct_, projected_;
-    std::vector<Columns> direct_columns_, projected_columns_;
+    std::vector<RowMlpColumns> direct_columns_, projected_columns_;
     std::vector<Memory> kept_;
     std::vector<Block> blocks_;
     int64_t rows_ = 0, scratch_size_ = 0;
@@ -372,11 +351,13 @@ private:
 
 struct RowMlp : torch::autograd::Function<RowMlp> {
     static variable_list forward(AutogradContext* context, at::TensorList tensors,
-                                 const c10::intrusive_ptr<CallState>& state)
+                                 const c10::intrusive_ptr<RowMlpCall>& state)
     {
         const auto list = tensors.vec();
         context->save_for_backward(list);
         context->saved_data["state"] = c10::IValue::make_capsule(state);
+        if (list.front().is_cuda())
+            return row_mlp_cuda_forward(*state, list);
         variable_list out;
         AT_DISPATCH_FLOATING_TYPES(list.front().scalar_type(), "row_mlp", [&] {
             out = Call<scalar_t>(*state, list, Call<scalar_t>::Pass::Forward).forward();
@@ -387,11 +368,16 @@ struct RowMlp : torch::autograd::Function<RowMlp> {
     static variable_list backward(AutogradContext* context, const variable_list& gradients)
     {
         const auto tensors = context->get_saved_variables();
-        const auto state = c10::static_intrusive_pointer_cast<CallState>(context->saved_data["state"].toCapsule());
+        const auto state = c10::static_intrusive_pointer_cast<RowMlpCall>(context->saved_data["state"].toCapsule());
         std::vector<bool> wanted;
         for (const auto& tensor : tensors)
             wanted.push_back(tensor.requires_grad());
         variable_list result;
+        if (tensors.front().is_cuda()) {
+            result = row_mlp_cuda_backward(*state, tensors, gradients, wanted);
+            result.resize(tensors.size() + 1);
+            return result;
+        }
         AT_DISPATCH_FLOATING_TYPES(tensors.front().scalar_type(), "row_mlp", [&] {
             result = Call<scalar_t>(*state, tensors, Call<scalar_t>::Pass::Backward).backward(gradients, wanted);
         });
@@ -400,7 +386,7 @@ struct RowMlp : torch::autograd::Function<RowMlp> {
     }
 };
 
-void check_shapes(const CallState& state, const variable_list& tensors)
+void check_shapes(const RowMlpCall& state, const variable_list& tensors)
 {
     int64_t width = 0;
     int64_t rows = -1;
@@ -434,14 +420,19 @@ void check_shapes(const CallState& state, const variable_list& tensors)
 
 bool row_mlp_takes(const at::Tensor& like, Activation activation, size_t n_layers)
 {
-    return like.is_cpu() && (like.scalar_type() == at::kFloat || like.scalar_type() == at::kDouble) &&
-           !AutocastState::current().cpu.enabled && activation == Activation::Gelu && int64_t(n_layers) <= kMaxLayers;
+    if (activation != Activation::Gelu || int64_t(n_layers) > kMaxLayers)
+        return false;
+    const auto autocast = AutocastState::current();
+    const auto type = like.scalar_type();
+    if (like.is_cuda())
+        return autocast.cuda.enabled ? autocast.cuda.dtype == at::kBFloat16 : type == at::kFloat;
+    return like.is_cpu() && (type == at::kFloat || type == at::kDouble) && !autocast.cpu.enabled;
 }
 
 RowMlpResult row_mlp(const RowMlpWeights& weights, const std::vector<RowMlpOperand>& operands,
                      const RowMlpOptions& options)
 {
-    auto state = c10::make_intrusive<CallState>();
+    auto state = c10::make_intrusive<RowMlpCall>();
     variable_list tensors;
     const auto add = [&](const at::Tensor& tensor) { tensors.push_back(tensor.contiguous()); };
     for (const auto& operand : operands) {
@@ -459,6 +450,9 @@ RowMlpResult row_mlp(const RowMlpWeights& weights, const std::vector<RowMlpOpera
         add(weights.norm_bias);
     }
     state->epsilon = weights.epsilon;
+    const auto& rows = operands.front().rows;
+    const auto autocast = AutocastState::current().cuda;
+    state->precision = rows.is_cuda() && autocast.enabled ? autocast.dtype : rows.scalar_type();
     state->residual = options.residual;
     state->sums = options.sums == RowMlpOptions::Sums::AtDestination;
     if (options.edges)

@@ -37,14 +37,15 @@ struct RowMlpResult {
     at::Tensor sums; ///< [n_dst, out]; undefined without Sums::AtDestination
 };
 
-/// Whether row_mlp takes tensors like these: float32 or float64 on the CPU outside autocast, with GELU.
+/// Whether row_mlp takes tensors like these, with GELU: on the CPU float32 or float64 outside autocast, on a GPU
+/// float32, or any type under autocast to bf16. Results have the type of the computation.
 [[nodiscard]] bool row_mlp_takes(const at::Tensor& like, Activation activation, size_t n_layers);
 
 /// The perceptron of the operands side by side, plus the residual operand, and its sums at destinations.
 ///
-/// Intermediate values live in the cache for one block of rows and are computed again in backward, so that only
-/// operands and results take memory. Operands at nodes meet the first layer once per node. Rows, sums and their
-/// gradients have the same bits for any number of threads.
+/// Intermediate values live for one block of rows (in the cache of a CPU) and are computed again in backward, so that
+/// only operands and results take memory. Operands at nodes meet the first layer once per node. Rows, sums and their
+/// gradients have the same bits for any number of threads, and on a GPU from run to run.
 ///
 /// @param operands at least one at rows, which comes last among those at edges
 /// @gradient once, for operands and weights

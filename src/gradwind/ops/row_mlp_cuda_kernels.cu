@@ -1,0 +1,456 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// One warp works on one row at a time: lane l holds columns (k * 32 + l) * V + v. Column sums stay in registers while a
+// warp goes through its rows; the warps of a block are then added up in order.
+#include "gradwind/ops/row_mlp_cuda_kernels.h"
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace gradwind::ops::row_mlp_cuda
+{
+
+namespace
+{
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+/// Blocks that share the rows where column sums are made.
+constexpr int64_t kMostParts = 1024;
+
+__device__ float to_float(float x)
+{
+    return x;
+}
+__device__ float to_float(__nv_bfloat16 x)
+{
+    return __bfloat162float(x);
+}
+__device__ void store(float& to, float x)
+{
+    to = x;
+}
+__device__ void store(__nv_bfloat16& to, float x)
+{
+    to = __float2bfloat16(x);
+}
+
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+    T values[V];
+};
+
+/// The columns of a row that a lane holds: N packs of V.
+template <class T, int V, int N>
+struct Lane {
+    int64_t width;
+    int lane;
+
+    __device__ int64_t column(int k) const { return (int64_t(k) * 32 + lane) * V; }
+    __device__ bool has(int k) const { return column(k) < width; }
+
+    __device__ void load(const T* row, float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+            if (has(k)) {
+                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] = to_float(pack.values[v]);
+            } else {
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] = 0;
+            }
+        }
+    }
+    __device__ void add(const T* row, float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k)) {
+                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] += to_float(pack.values[v]);
+            }
+    }
+    __device__ void write(T* row, const float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k)) {
+                Pack<T, V> pack;
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    store(pack.values[v], x[k][v]);
+                *reinterpret_cast<Pack<T, V>*>(row + column(k)) = pack;
+            }
+    }
+    __device__ float parameter(const float* values, int k, int v) const
+    {
+        return values && has(k) ? values[column(k) + v] : 0.0F;
+    }
+    __device__ void write_sums(float* row, const float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k))
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    row[column(k) + v] = x[k][v];
+    }
+};
+
+__device__ float warp_sum(float x)
+{
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2)
+        x += __shfl_xor_sync(0xffffffffU, x, offset);
+    return x;
+}
+
+__device__ float gelu(float x)
+{
+    return 0.5F * x * (1.0F + erff(x * 0.70710678118654752F));
+}
+__device__ float gelu_slope(float x)
+{
+    return 0.5F * (1.0F + erff(x * 0.70710678118654752F)) + x * 0.39894228040143268F * __expf(-0.5F * x * x);
+}
+
+struct Moments {
+    float mean;
+    float inverse_deviation;
+};
+
+template <int V, int N, class Columns>
+__device__ Moments moments(const Columns& columns, const float (&x)[N][V], float epsilon)
+{
+    float sum = 0;
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+#pragma unroll
+        for (int v = 0; v < V; ++v)
+            sum += x[k][v];
+    const float mean = warp_sum(sum) / float(columns.width);
+    float square = 0;
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+        if (columns.has(k))
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                square += (x[k][v] - mean) * (x[k][v] - mean);
+    return {mean, rsqrtf(warp_sum(square) / float(columns.width) + epsilon)};
+}
+
+template <class T, int V, int N>
+__global__ void activate_kernel(int64_t rows, int64_t width, T* z, const float* bias, const T* first,
+                                const int64_t* first_index, const T* second, const int64_t* second_index, T* a,
+                                bool keep)
+{
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    const int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5);
+    if (row >= rows)
+        return;
+    float x[N][V];
+    lane.load(z + row * width, x);
+    if (first)
+        lane.add(first + first_index[row] * width, x);
+    if (second)
+        lane.add(second + second_index[row] * width, x);
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+#pragma unroll
+        for (int v = 0; v < V; ++v)
+            x[k][v] += lane.parameter(bias, k, v);
+    if (keep)
+        lane.write(z + row * width, x);
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+#pragma unroll
+        for (int v = 0; v < V; ++v)
+            x[k][v] = gelu(x[k][v]);
+    lane.write(a + row * width, x);
+}
+
+template <class T, int V, int N>
+__global__ void finish_kernel(int64_t rows, int64_t width, const T* z, const float* bias, Norm norm, const T* residual,
+                              T* out)
+{
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    const int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5);
+    if (row >= rows)
+        return;
+    float x[N][V];
+    lane.load(z + row * width, x);
+#pragma unroll
+    for (int k = 0; k < N; ++k)
+#pragma unroll
+        for (int v = 0; v < V; ++v)
+            x[k][v] += lane.parameter(bias, k, v);
+    if (norm.weight) {
+        const auto m = moments<V, N>(lane, x, norm.epsilon);
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                x[k][v] = (x[k][v] - m.mean) * m.inverse_deviation * lane.parameter(norm.weight, k, v) +
+                          lane.parameter(norm.bias, k, v);
+    }
+    if (residual)
+        lane.add(residual + row * width, x);
+    lane.write(out + row * width, x);
+}
+
+/// Adds the warps of a block in order; warp 0 writes the row of this block.
+template <class T, int V, int N>
+__device__ void write_part(const Lane<T, V, N>& lane, float* shared, float (&sums)[N][V], float* parts)
+{
+    if (!parts)
+        return;
+    const int warp = threadIdx.x >> 5;
+    for (int turn = 1; turn < kWarps; ++turn) {
+        __syncthreads();
+        if (warp == turn)
+            lane.write_sums(shared, sums);
+        __syncthreads();
+        if (warp == 0) {
+#pragma unroll
+            for (int k = 0; k < N; ++k)
+                if (lane.has(k))
+#pragma unroll
+                    for (int v = 0; v < V; ++v)
+                        sums[k][v] += shared[lane.column(k) + v];
+        }
+    }
+    if (warp == 0)
+        lane.write_sums(parts + int64_t(blockIdx.x) * lane.width, sums);
+}
+
+template <class T, int V, int N>
+__global__ void finish_backward_kernel(int64_t rows, int64_t width, const T* z, const float* bias, Norm norm,
+                                       const T* grad_rows, const T* grad_sums, const int64_t* destination, T* dz,
+                                       T* total, FinishSums parts)
+{
+    extern __shared__ float shared[];
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    float bias_sums[N][V] = {}, weight_sums[N][V] = {}, shift_sums[N][V] = {};
+    const int64_t stride = int64_t(gridDim.x) * kWarps;
+    for (int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5); row < rows; row += stride) {
+        float g[N][V];
+        if (grad_rows) {
+            lane.load(grad_rows + row * width, g);
+        } else {
+#pragma unroll
+            for (int k = 0; k < N; ++k)
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    g[k][v] = 0;
+        }
+        if (grad_sums)
+            lane.add(grad_sums + destination[row] * width, g);
+        if (total)
+            lane.write(total + row * width, g);
+        if (norm.weight) {
+            float x[N][V];
+            lane.load(z + row * width, x);
+#pragma unroll
+            for (int k = 0; k < N; ++k)
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] += lane.parameter(bias, k, v);
+            const auto m = moments<V, N>(lane, x, norm.epsilon);
+            float along_one = 0, along_x = 0;
+#pragma unroll
+            for (int k = 0; k < N; ++k)
+#pragma unroll
+                for (int v = 0; v < V; ++v) {
+                    x[k][v] = lane.has(k) ? (x[k][v] - m.mean) * m.inverse_deviation : 0.0F;
+                    weight_sums[k][v] += g[k][v] * x[k][v];
+                    shift_sums[k][v] += g[k][v];
+                    g[k][v] *= lane.parameter(norm.weight, k, v);
+                    along_one += g[k][v];
+                    along_x += g[k][v] * x[k][v];
+                }
+            along_one = warp_sum(along_one) / float(width);
+            along_x = warp_sum(along_x) / float(width);
+#pragma unroll
+            for (int k = 0; k < N; ++k)
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    g[k][v] = lane.has(k) ? (g[k][v] - along_one - x[k][v] * along_x) * m.inverse_deviation : 0.0F;
+        }
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                bias_sums[k][v] += g[k][v];
+        lane.write(dz + row * width, g);
+    }
+    write_part(lane, shared, bias_sums, parts.bias);
+    write_part(lane, shared, weight_sums, parts.norm_weight);
+    write_part(lane, shared, shift_sums, parts.norm_bias);
+}
+
+template <class T, int V, int N>
+__global__ void activate_backward_kernel(int64_t rows, int64_t width, const T* pre, T* da, float* bias_parts)
+{
+    extern __shared__ float shared[];
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    float sums[N][V] = {};
+    const int64_t stride = int64_t(gridDim.x) * kWarps;
+    for (int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5); row < rows; row += stride) {
+        float x[N][V], g[N][V];
+        lane.load(pre + row * width, x);
+        lane.load(da + row * width, g);
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+#pragma unroll
+            for (int v = 0; v < V; ++v) {
+                g[k][v] *= gelu_slope(x[k][v]);
+                sums[k][v] += g[k][v];
+            }
+        lane.write(da + row * width, g);
+    }
+    write_part(lane, shared, sums, bias_parts);
+}
+
+template <class T, int V, int N>
+__global__ void segment_sum_kernel(int64_t segments, int64_t width, const T* rows, const int64_t* ptr,
+                                   const int64_t* order, T* out)
+{
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    const int64_t segment = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5);
+    if (segment >= segments)
+        return;
+    float sum[N][V] = {};
+    const int64_t end = ptr[segment + 1];
+    for (int64_t i = ptr[segment]; i < end; ++i)
+        lane.add(rows + (order ? order[i] : i) * width, sum);
+    lane.write(out + segment * width, sum);
+}
+
+void check(const char* what)
+{
+    const auto status = cudaGetLastError();
+    if (status != cudaSuccess)
+        throw std::runtime_error(std::string("[row_mlp] the kernel `") + what +
+                                 "` could not be started: " + cudaGetErrorString(status));
+}
+
+/// Calls `use` with the first number of packs a lane can hold that covers a width. Few numbers: every one is compiled.
+template <class T, int V, int... N, class Use>
+void with_packs(int64_t width, const Use& use)
+{
+    bool done = false;
+    const auto attempt = [&]<int Packs>() {
+        if (done || width > int64_t(32) * V * Packs)
+            return;
+        done = true;
+        use.template operator()<T, V, Packs>();
+    };
+    (attempt.template operator()<N>(), ...);
+    if (!done)
+        throw std::runtime_error("[row_mlp] rows of " + std::to_string(width) + " columns are too wide for a GPU");
+}
+
+template <class Use>
+void with_type(const Launch& launch, const Use& use)
+{
+    if (launch.real == Real::BFloat16) {
+        if (launch.width % 8 == 0)
+            with_packs<__nv_bfloat16, 8, 1, 2, 4, 8>(launch.width, use);
+        else if (launch.width % 4 == 0)
+            with_packs<__nv_bfloat16, 4, 1, 4>(launch.width, use);
+        else
+            with_packs<__nv_bfloat16, 1, 8, 64>(launch.width, use);
+    } else {
+        if (launch.width % 4 == 0)
+            with_packs<float, 4, 1, 4, 16>(launch.width, use);
+        else
+            with_packs<float, 1, 8, 64>(launch.width, use);
+    }
+}
+
+unsigned blocks_for(int64_t rows)
+{
+    return unsigned((rows + kWarps - 1) / kWarps);
+}
+
+cudaStream_t stream_of(const Launch& launch)
+{
+    return static_cast<cudaStream_t>(launch.stream);
+}
+
+} // namespace
+
+int64_t count_parts(int64_t rows)
+{
+    return std::clamp<int64_t>((rows + kWarps - 1) / kWarps, 1, kMostParts);
+}
+
+void activate(const Launch& launch, void* z, const float* bias, const Spread (&spread)[2], void* a, Keep keep)
+{
+    if (launch.rows == 0)
+        return;
+    with_type(launch, [&]<class T, int V, int N>() {
+        activate_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
+            launch.rows, launch.width, static_cast<T*>(z), bias, static_cast<const T*>(spread[0].rows), spread[0].index,
+            static_cast<const T*>(spread[1].rows), spread[1].index, static_cast<T*>(a), keep == Keep::Argument);
+    });
+    check("activate");
+}
+
+void finish(const Launch& launch, const void* z, const float* bias, const Norm& norm, const void* residual, void* out)
+{
+    if (launch.rows == 0)
+        return;
+    with_type(launch, [&]<class T, int V, int N>() {
+        finish_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
+            launch.rows, launch.width, static_cast<const T*>(z), bias, norm, static_cast<const T*>(residual),
+            static_cast<T*>(out));
+    });
+    check("finish");
+}
+
+void finish_backward(const Launch& launch, const void* z, const float* bias, const Norm& norm,
+                     const RowGradient& gradient, void* dz, void* total, const FinishSums& parts)
+{
+    const auto shared = size_t(launch.width) * sizeof(float);
+    with_type(launch, [&]<class T, int V, int N>() {
+        finish_backward_kernel<T, V, N><<<unsigned(count_parts(launch.rows)), kThreads, shared, stream_of(launch)>>>(
+            launch.rows, launch.width, static_cast<const T*>(z), bias, norm, static_cast<const T*>(gradient.rows),
+            static_cast<const T*>(gradient.sums), gradient.destination, static_cast<T*>(dz), static_cast<T*>(total),
+            parts);
+    });
+    check("finish_backward");
+}
+
+void activate_backward(const Launch& launch, const void* pre, void* da, float* bias_parts)
+{
+    const auto shared = size_t(launch.width) * sizeof(float);
+    with_type(launch, [&]<class T, int V, int N>() {
+        activate_backward_kernel<T, V, N><<<unsigned(count_parts(launch.rows)), kThreads, shared, stream_of(launch)>>>(
+            launch.rows, launch.width, static_cast<const T*>(pre), static_cast<T*>(da), bias_parts);
+    });
+    check("activate_backward");
+}
+
+void segment_sum(const Launch& launch, const void* rows, const int64_t* ptr, const int64_t* order, void* out)
+{
+    if (launch.rows == 0)
+        return;
+    with_type(launch, [&]<class T, int V, int N>() {
+        segment_sum_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
+            launch.rows, launch.width, static_cast<const T*>(rows), ptr, order, static_cast<T*>(out));
+    });
+    check("segment_sum");
+}
+
+} // namespace gradwind::ops::row_mlp_cuda
