@@ -31,8 +31,9 @@ public:
     [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) = 0;
     virtual void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
     virtual void reduce_scatter_sum(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
-    virtual void all_to_all(at::Tensor out, at::Tensor in, std::span<const int64_t> receive_rows,
-                            std::span<const int64_t> send_rows) = 0;
+    [[nodiscard]] virtual std::unique_ptr<Ticket> all_to_all(at::Tensor out, at::Tensor in,
+                                                             std::span<const int64_t> receive_rows,
+                                                             std::span<const int64_t> send_rows) = 0;
     virtual void broadcast(at::Tensor x, int root) = 0;
     virtual void barrier() = 0;
 };
@@ -92,7 +93,12 @@ struct GroupState {
 };
 
 struct WorkState {
+    WorkState(std::shared_ptr<GroupState> group, Verb verb, std::unique_ptr<Ticket> ticket)
+        : group(std::move(group)), verb(verb), ticket(std::move(ticket))
+    {
+    }
     std::shared_ptr<GroupState> group;
+    Verb verb;
     std::unique_ptr<Ticket> ticket;
 };
 

@@ -32,15 +32,15 @@ public:
 class C10dTicket : public Ticket
 {
 public:
-    C10dTicket(c10::intrusive_ptr<c10d::Work> work, at::Tensor tensor)
-        : work_(std::move(work)), tensor_(std::move(tensor))
+    C10dTicket(c10::intrusive_ptr<c10d::Work> work, std::vector<at::Tensor> tensors)
+        : work_(std::move(work)), tensors_(std::move(tensors))
     {
     }
     void wait() override { work_->wait(); }
 
 private:
     c10::intrusive_ptr<c10d::Work> work_;
-    at::Tensor tensor_;
+    std::vector<at::Tensor> tensors_;
 };
 
 } // namespace gradwind::parallel::detail

@@ -93,7 +93,7 @@ public:
         }
         at::Tensor wire = x.detach().to(wire_type(x.scalar_type()));
         std::vector<at::Tensor> tensors = {wire};
-        auto ticket = std::make_unique<C10dTicket>(group_->allreduce(tensors), wire);
+        auto ticket = std::make_unique<C10dTicket>(group_->allreduce(tensors), tensors);
         if (wire.scalar_type() == x.scalar_type())
             return ticket;
         return std::make_unique<ThenTicket>(std::move(ticket), [x, wire] { x.detach().copy_(wire); });
@@ -135,7 +135,7 @@ public:
         auto shape = in.sizes().vec();
         shape[0] = std::accumulate(mine.begin(), mine.end(), int64_t{0});
         const at::Tensor blocks = at::empty(shape, in.options());
-        all_to_all(blocks, in, mine, rows);
+        all_to_all(blocks, in, mine, rows)->wait();
         const auto type =
             in.scalar_type() == at::kBFloat16 || in.scalar_type() == at::kHalf ? at::kFloat : in.scalar_type();
         at::Tensor sum = blocks.narrow(0, 0, mine[0]).to(type, /*non_blocking=*/false, /*copy=*/true);
@@ -144,13 +144,15 @@ public:
         out.copy_(sum);
     }
 
-    void all_to_all(at::Tensor out, at::Tensor in, Rows receive_rows, Rows send_rows) override
+    [[nodiscard]] std::unique_ptr<Ticket> all_to_all(at::Tensor out, at::Tensor in, Rows receive_rows,
+                                                     Rows send_rows) override
     {
         at::Tensor target = bytes_of(out);
         at::Tensor source = bytes_of(in);
         auto receive = scaled(receive_rows, row_bytes(out));
         auto send = scaled(send_rows, row_bytes(in));
-        group_->alltoall_base(target, source, receive, send)->wait();
+        return std::make_unique<C10dTicket>(group_->alltoall_base(target, source, receive, send),
+                                            std::vector<at::Tensor>{out, in});
     }
 
     void broadcast(at::Tensor x, int root) override

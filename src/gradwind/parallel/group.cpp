@@ -154,9 +154,9 @@ void Work::wait()
     try {
         state->ticket->wait();
     } catch (const c10::Error& error) {
-        state->group->raise(Verb::AllReduce, error.what_without_backtrace());
+        state->group->raise(state->verb, error.what_without_backtrace());
     } catch (const std::exception& error) {
-        state->group->raise(Verb::AllReduce, error.what());
+        state->group->raise(state->verb, error.what());
     }
 }
 
@@ -205,7 +205,7 @@ Work Group::all_reduce_sum_async_(at::Tensor x) const
     GRADWIND_CHECK(x.is_contiguous(), ShapeError, "[all_reduce] an asynchronous sum needs a contiguous tensor");
     std::unique_ptr<detail::Ticket> ticket;
     state_->run(Verb::AllReduce, bytes_of(x), [&] { ticket = state_->backend->all_reduce_sum(x); });
-    return ticket ? Work(std::make_unique<detail::WorkState>(state_, std::move(ticket))) : Work();
+    return ticket ? Work(std::make_unique<detail::WorkState>(state_, Verb::AllReduce, std::move(ticket))) : Work();
 }
 
 at::Tensor Group::all_reduce_sum(const at::Tensor& x) const
@@ -251,6 +251,14 @@ at::Tensor Group::reduce_scatter_sum(const at::Tensor& x, std::span<const int64_
 at::Tensor Group::all_to_all(const at::Tensor& x, std::span<const int64_t> send_rows,
                              std::span<const int64_t> receive_rows) const
 {
+    auto pending = all_to_all_async(x, send_rows, receive_rows);
+    pending.work.wait();
+    return pending.rows;
+}
+
+PendingRows Group::all_to_all_async(const at::Tensor& x, std::span<const int64_t> send_rows,
+                                    std::span<const int64_t> receive_rows) const
+{
     check_rows(*this, "all_to_all", send_rows);
     check_rows(*this, "all_to_all", receive_rows);
     check_first_dimension(*this, "all_to_all", x, total(send_rows));
@@ -259,11 +267,14 @@ at::Tensor Group::all_to_all(const at::Tensor& x, std::span<const int64_t> send_
                    send_rows[rank()], receive_rows[rank()]);
     const at::NoGradGuard no_grad;
     at::Tensor result = x;
+    std::unique_ptr<detail::Ticket> ticket;
     state_->run(Verb::AllToAll, bytes_of(x), [&] {
         result = new_rows(x, total(receive_rows));
-        state_->backend->all_to_all(result, x.detach().contiguous(), receive_rows, send_rows);
+        ticket = state_->backend->all_to_all(result, x.detach().contiguous(), receive_rows, send_rows);
     });
-    return result;
+    if (!ticket)
+        return {result, Work()};
+    return {result, Work(std::make_unique<detail::WorkState>(state_, Verb::AllToAll, std::move(ticket)))};
 }
 
 void Group::broadcast_(at::Tensor x, int root) const

@@ -55,6 +55,12 @@ private:
     std::unique_ptr<detail::WorkState> state_;
 };
 
+/// Rows that are under way; complete once the work is.
+struct PendingRows {
+    at::Tensor rows;
+    Work work;
+};
+
 /// Ranks that work together. Copies share one group.
 ///
 /// Every collective must be called by all ranks of the group in the same order. Tensors are of the group's device
@@ -94,6 +100,9 @@ public:
     /// Block r of x goes to rank r: x is [sum(send_rows), ...], the result [sum(receive_rows), ...] in rank order.
     [[nodiscard]] at::Tensor all_to_all(const at::Tensor& x, std::span<const int64_t> send_rows,
                                         std::span<const int64_t> receive_rows) const;
+    /// The same, not waiting.
+    [[nodiscard]] PendingRows all_to_all_async(const at::Tensor& x, std::span<const int64_t> send_rows,
+                                               std::span<const int64_t> receive_rows) const;
 
     /// x of the root on every rank, in place.
     void broadcast_(at::Tensor x, int root) const;

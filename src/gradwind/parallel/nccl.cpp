@@ -45,7 +45,7 @@ public:
     [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override
     {
         std::vector<at::Tensor> tensors = {x.detach()};
-        return std::make_unique<C10dTicket>(group_->allreduce(tensors), x);
+        return std::make_unique<C10dTicket>(group_->allreduce(tensors), tensors);
     }
 
     void all_gather(at::Tensor out, at::Tensor in, Rows rows) override
@@ -60,7 +60,7 @@ public:
         auto shape = in.sizes().vec();
         shape[0] *= size;
         const at::Tensor repeated = in.unsqueeze(0).expand(with_front(in.sizes(), size)).reshape(shape);
-        all_to_all(out, repeated, rows, std::vector<int64_t>(size, in.size(0)));
+        all_to_all(out, repeated, rows, std::vector<int64_t>(size, in.size(0)))->wait();
     }
 
     void reduce_scatter_sum(at::Tensor out, at::Tensor in, Rows rows) override
@@ -69,7 +69,7 @@ public:
         const std::vector<int64_t> mine(size, rows[group_->getRank()]);
         auto shape = with_front(out.sizes(), size);
         const at::Tensor blocks = at::empty(shape, in.options());
-        all_to_all(blocks.flatten(0, 1), in, mine, rows);
+        all_to_all(blocks.flatten(0, 1), in, mine, rows)->wait();
         // Own sum in rank order: the same bits whatever algorithm NCCL would choose, and bf16 is summed in fp32.
         const auto type =
             in.scalar_type() == at::kBFloat16 || in.scalar_type() == at::kHalf ? at::kFloat : in.scalar_type();
@@ -79,11 +79,13 @@ public:
         out.copy_(sum);
     }
 
-    void all_to_all(at::Tensor out, at::Tensor in, Rows receive_rows, Rows send_rows) override
+    [[nodiscard]] std::unique_ptr<Ticket> all_to_all(at::Tensor out, at::Tensor in, Rows receive_rows,
+                                                     Rows send_rows) override
     {
         std::vector<int64_t> receive(receive_rows.begin(), receive_rows.end());
         std::vector<int64_t> send(send_rows.begin(), send_rows.end());
-        group_->alltoall_base(out, in, receive, send)->wait();
+        return std::make_unique<C10dTicket>(group_->alltoall_base(out, in, receive, send),
+                                            std::vector<at::Tensor>{out, in});
     }
 
     void broadcast(at::Tensor x, int root) override
