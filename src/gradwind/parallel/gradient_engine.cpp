@@ -3,6 +3,10 @@
 #include "gradwind/parallel/gradient_engine.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/agree.h"
+#include "gradwind/parallel/exchange.h"
+#include "gradwind/parallel/lane.h"
+#include "gradwind/parallel/low_rank.h"
 #include "gradwind/parallel/ready_tracker.h"
 
 #include <ATen/ATen.h>
@@ -23,15 +27,6 @@ namespace
 
 using Clock = std::chrono::steady_clock;
 
-/// 64 bits that tell texts apart (FNV-1a).
-std::string hash_of(std::string_view text)
-{
-    uint64_t hash = 14695981039346656037ull;
-    for (const char c : text)
-        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-    return fmt::format("{:016x}", hash);
-}
-
 /// What all ranks have to have in common: a line per parameter, then the order asked for.
 std::string manifest_of(const std::vector<NamedParameter>& parameters, const EngineOptions& options)
 {
@@ -39,39 +34,13 @@ std::string manifest_of(const std::vector<NamedParameter>& parameters, const Eng
     for (const auto& [name, tensor] : parameters)
         text += fmt::format("parameter {} {} [{}]\n", name, c10::toString(tensor.scalar_type()),
                             fmt::join(tensor.sizes(), ", "));
-    text += fmt::format("bucket_cap_mb {} first_bucket_mb {}\n", options.bucket_cap_mb, options.first_bucket_mb);
+    text += fmt::format("bucket_cap_mb {} first_bucket_mb {} wire {}\n", options.bucket_cap_mb, options.first_bucket_mb,
+                        options.wire == WireType::Bf16 ? "bf16" : "as stored");
+    text += fmt::format("buckets {}\n", fmt::join(options.bucket_bytes, " "));
+    const auto& compression = options.compression;
+    text += fmt::format("compression {} rank {} start_step {} min_ratio {}\n", static_cast<int>(compression.kind),
+                        compression.rank, compression.start_step, compression.min_ratio);
     return text + fmt::format("order {}\n", fmt::join(options.order, " "));
-}
-
-/// "`a` where rank 0 has `b`" for the first line that differs; empty if none does.
-std::string first_difference(const std::string& here, const std::string& there)
-{
-    std::istringstream own(here), root(there);
-    for (int line = 1;; ++line) {
-        std::string a, b;
-        const bool more_own = static_cast<bool>(std::getline(own, a));
-        const bool more_root = static_cast<bool>(std::getline(root, b));
-        if (!more_own && !more_root)
-            return {};
-        if (a != b)
-            return fmt::format("`{}` where rank 0 has `{}`", more_own ? a : "nothing", more_root ? b : "nothing");
-    }
-}
-
-/// Throws the same ConfigError on all ranks unless all bring the same text.
-void agree(const Group& world, const std::string& what, const std::string& text)
-{
-    const auto hashes = world.all_gather_bytes(hash_of(text));
-    if (std::all_of(hashes.begin(), hashes.end(), [&](const std::string& hash) { return hash == hashes.front(); }))
-        return;
-    const std::string root = world.broadcast_bytes(text, 0);
-    const auto differences = world.all_gather_bytes(first_difference(text, root));
-    const auto other = std::find_if(differences.begin(), differences.end(), [](const auto& d) { return !d.empty(); });
-    GRADWIND_ASSERT(other != differences.end());
-    throw ConfigError(
-        fmt::format("[gradients] the ranks do not agree on the {}: rank {} has {}. Start all processes with the "
-                    "same configuration and version",
-                    what, other - differences.begin(), *other));
 }
 
 /// Reverse of the order of registration, which is about the order of use: what is used last is ready first.
@@ -111,6 +80,17 @@ std::vector<int64_t> plan_buckets(int64_t numel, int64_t element_bytes, const En
         const double units = std::min(mib * 1024 * 1024 / 256, 1e15);
         return std::max<int64_t>(1, static_cast<int64_t>(units)) * 256 / element_bytes;
     };
+    if (!options.bucket_bytes.empty()) {
+        std::vector<int64_t> ends;
+        int64_t end = 0;
+        for (const int64_t bytes : options.bucket_bytes)
+            ends.push_back((end += bytes) / element_bytes);
+        GRADWIND_CHECK(ends.back() == numel, ConfigError,
+                       "[gradients] the plan is for {} bytes of gradients, this model has {}: plan it again with "
+                       "`gradwind tune`",
+                       end, numel * element_bytes);
+        return ends;
+    }
     const int64_t first = elements(options.first_bucket_mb, "first_bucket_mb");
     const int64_t cap = elements(options.bucket_cap_mb, "bucket_cap_mb");
     std::vector<int64_t> ends;
@@ -125,9 +105,16 @@ class GradientEngine::Impl
 public:
     Impl(std::vector<NamedParameter> parameters, Group world, EngineOptions options)
         : world_(std::move(world)), options_(std::move(options)), arena_(checked(std::move(parameters))),
+          stopwatch_(detail::make_stopwatch(arena_.parameters().front().tensor.device())),
           tracker_(
               arena_.parameters(), [this](size_t index) { on_ready(index); }, [this](size_t index) { on_late(index); })
     {
+        const auto device = arena_.parameters().front().tensor.device();
+        // In a world of one there is no wire.
+        dense_ = options_.wire == WireType::Bf16 && world_.size() > 1 ? detail::make_bf16_exchange(world_, device)
+                                                                      : detail::make_plain_exchange(world_);
+        if (options_.compression.kind != Compression::None)
+            low_rank_ = std::make_unique<detail::LowRankExchange>(world_, options_.compression, device);
         arena_.lay_out(options_.order.empty() ? reversed(arena_.parameters().size())
                                               : order_from_names(arena_.parameters(), options_.order));
         set_plan(plan_buckets(arena_.numel(), arena_.element_bytes(), options_));
@@ -139,7 +126,12 @@ public:
         tracker_.end();
         reduce_begun_ = false;
         arena_.restore_gradient_views();
-        at::Tensor(arena_.gradients()).zero_();
+        if (low_rank_ && !compressed_ && is_laid_out() && reduced_steps_ >= options_.compression.start_step)
+            compress_from_here();
+        if (compressed_)
+            low_rank_->begin_step();
+        else
+            at::Tensor(arena_.gradients()).zero_();
     }
 
     void begin_backward(Sync sync)
@@ -150,6 +142,7 @@ public:
             return;
         reduce_begun_ = true;
         start_ = Clock::now();
+        stopwatch_->note(kBackward);
         for (size_t bucket = 0; bucket < buckets_.size(); ++bucket)
             pending_[bucket].store(buckets_[bucket].slices, std::memory_order_relaxed);
         tracker_.begin(recording_ ? detail::ReadyTracker::Mode::Record : detail::ReadyTracker::Mode::Count);
@@ -160,6 +153,7 @@ public:
         if (!reduce_begun_)
             start_ = Clock::now(); // a rank without samples
         const double begin = now();
+        stopwatch_->note(kFinish);
         tracker_.end();
         arena_.check_gradient_views();
         if (recording_)
@@ -173,15 +167,33 @@ public:
         report_.buckets.resize(buckets_.size());
         for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
             const double before = now();
-            buckets_[bucket].work.wait();
-            buckets_[bucket].timing.waited = now() - before;
-            report_.buckets[bucket] = buckets_[bucket].timing;
+            exchange().wait(bucket);
+            auto& timing = buckets_[bucket].timing;
+            timing.waited = now() - before;
+            timing.on_wire = exchange().wire_bytes(bucket);
+            report_.buckets[bucket] = timing;
         }
+        stopwatch_->note(kSummed);
         report_.backward = begin;
-        report_.exposed = now() - begin;
         report_.launched_in_backward = launched_before;
         launched_ = 0;
         reduce_begun_ = false;
+        ++reduced_steps_;
+        if (compressed_)
+            low_rank_->end_step();
+    }
+
+    void discard_step()
+    {
+        if (compressed_)
+            low_rank_->discard_step();
+    }
+
+    const BucketReport& report()
+    {
+        if (reduced_steps_ > 0)
+            report_.exposed = stopwatch_->seconds(kFinish, kSummed);
+        return report_;
     }
 
     void expect_new_graph() { recording_ = true; }
@@ -190,7 +202,7 @@ public:
     {
         GRADWIND_CHECK(!reduce_begun_ && launched_ == 0, InternalError,
                        "[gradients] buckets change between steps only");
-        agree(world_, "buckets", fmt::format("{}", fmt::join(ends, " ")));
+        detail::agree(world_, "buckets", fmt::format("{}", fmt::join(ends, " ")));
         int64_t begin = 0;
         for (const int64_t end : ends) {
             GRADWIND_CHECK(end > begin, ConfigError, "[gradients] bucket ends must grow: {} follows {}", end, begin);
@@ -198,7 +210,42 @@ public:
         }
         GRADWIND_CHECK(begin == arena_.numel(), ConfigError, "[gradients] the last bucket ends at {}, the arena at {}",
                        begin, arena_.numel());
-        set_plan(std::move(ends));
+        set_plan(compressed_ ? at_ends_of_slices(ends) : std::move(ends));
+    }
+
+    void restore(int64_t reduced_steps, const CompressionState& numbers)
+    {
+        GRADWIND_ASSERT(is_laid_out());
+        reduced_steps_ = reduced_steps;
+        if (!low_rank_ || !numbers.active)
+            return;
+        compress_from_here();
+        low_rank_->set_next_is_p(numbers.next_is_p);
+    }
+
+    [[nodiscard]] CompressionState compression_state() const
+    {
+        CompressionState state;
+        state.active = compressed_;
+        if (!compressed_)
+            return state;
+        state.next_is_p = low_rank_->next_is_p();
+        state.factors = low_rank_->factors();
+        for (const Slice& slice : low_rank_->compressed())
+            state.errors.emplace_back(slice.name,
+                                      arena_.gradients().narrow(0, slice.offset, slice.numel).view(slice.shape));
+        return state;
+    }
+
+    [[nodiscard]] at::Tensor flat_gradients() const { return compressed_ ? low_rank_->applied() : arena_.gradients(); }
+
+    [[nodiscard]] std::vector<double> ready_times() const
+    {
+        const auto seconds = tracker_.seconds_of_completion();
+        std::vector<double> times;
+        for (const size_t index : arena_.order())
+            times.push_back(seconds.empty() ? 0.0 : seconds[index]);
+        return world_.max(times);
     }
 
     void broadcast_parameters() { world_.broadcast_(arena_.values(), 0); }
@@ -208,13 +255,12 @@ public:
     Arena arena_;
     std::vector<int64_t> ends_;
     int64_t layout_version_ = 0;
-    BucketReport report_;
+    int64_t reduced_steps_ = 0;
 
 private:
+    enum Mark : size_t { kBackward, kFinish, kSummed };
     struct Bucket {
-        at::Tensor gradients; ///< a view of the arena
-        int slices = 0;       ///< parameters that reach into it
-        Work work;
+        int slices = 0; ///< parameters that reach into it
         BucketReport::Bucket timing;
     };
     /// The buckets that a parameter reaches into: [first, last].
@@ -225,21 +271,47 @@ private:
     /// Before anything is changed, all ranks make sure that they hold the same model.
     std::vector<NamedParameter> checked(std::vector<NamedParameter> parameters)
     {
-        agree(world_, "model's parameters", manifest_of(parameters, options_));
+        detail::agree(world_, "model's parameters", manifest_of(parameters, options_));
         return parameters;
     }
 
     [[nodiscard]] double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
 
+    [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
+    [[nodiscard]] detail::Exchange& exchange() { return compressed_ ? *low_rank_ : *dense_; }
+
+    /// Compression takes whole matrices: each end moves to the next end of a slice.
+    [[nodiscard]] std::vector<int64_t> at_ends_of_slices(const std::vector<int64_t>& ends) const
+    {
+        std::set<int64_t> result = {arena_.numel()};
+        for (const int64_t end : ends)
+            for (const Slice& slice : arena_.slices())
+                if (slice.offset >= end) {
+                    result.insert(slice.offset);
+                    break;
+                }
+        result.erase(0);
+        return {result.begin(), result.end()};
+    }
+
+    void compress_from_here()
+    {
+        compressed_ = true;
+        set_plan(options_.bucket_bytes.empty() ? detail::low_rank_ends(arena_, options_.compression)
+                                               : at_ends_of_slices(ends_));
+        at::Tensor(arena_.gradients()).zero_();
+        ++layout_version_;
+    }
+
     void set_plan(std::vector<int64_t> ends)
     {
         ends_ = std::move(ends);
+        exchange().lay_out(arena_, ends_);
         buckets_.clear();
         buckets_.resize(ends_.size());
         pending_ = std::make_unique<std::atomic<int>[]>(ends_.size());
         int64_t begin = 0;
         for (size_t bucket = 0; bucket < ends_.size(); ++bucket) {
-            buckets_[bucket].gradients = arena_.gradients().narrow(0, begin, ends_[bucket] - begin);
             buckets_[bucket].timing.bytes = (ends_[bucket] - begin) * arena_.element_bytes();
             begin = ends_[bucket];
         }
@@ -289,7 +361,7 @@ private:
         if (pending_[launched_].load() != 0 || !reduce_begun_)
             bucket.timing.ready = now(); // finish() decides that nothing more will come
         bucket.timing.launched = now();
-        bucket.work = world_.all_reduce_sum_async_(bucket.gradients);
+        exchange().launch(launched_);
         ++launched_;
     }
 
@@ -308,7 +380,7 @@ private:
         counts = world_.max(counts);
         tracker_.expect({counts.begin(), counts.end()});
         recording_ = false;
-        if (layout_version_ > 0 || !options_.order.empty())
+        if (is_laid_out())
             return;
         const auto own = tracker_.order_of_completion();
         std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(size_t));
@@ -319,12 +391,27 @@ private:
         for (const size_t index : reversed(arena_.parameters().size()))
             if (!known.count(index))
                 order.push_back(index); // never seen there: last, where it holds up nothing
+        if (low_rank_)
+            order = detail::low_rank_order(shapes(), order, options_.compression);
         arena_.lay_out(order);
         ++layout_version_;
         set_plan(ends_);
     }
 
+    [[nodiscard]] std::vector<std::vector<int64_t>> shapes() const
+    {
+        std::vector<std::vector<int64_t>> result;
+        for (const auto& parameter : arena_.parameters())
+            result.push_back(parameter.tensor.sizes().vec());
+        return result;
+    }
+
+    std::unique_ptr<detail::Exchange> dense_;
+    std::unique_ptr<detail::LowRankExchange> low_rank_; ///< null without compression
+    std::unique_ptr<detail::Stopwatch> stopwatch_;
     detail::ReadyTracker tracker_;
+    BucketReport report_;
+    bool compressed_ = false; ///< gradients go through low_rank_
     std::vector<Bucket> buckets_;
     std::vector<Reach> reach_;                    ///< by parameter
     std::unique_ptr<std::atomic<int>[]> pending_; ///< by bucket: parameters not complete yet
@@ -357,6 +444,11 @@ void GradientEngine::finish()
     impl_->finish();
 }
 
+void GradientEngine::discard_step()
+{
+    impl_->discard_step();
+}
+
 void GradientEngine::expect_new_graph()
 {
     impl_->expect_new_graph();
@@ -369,7 +461,7 @@ at::Tensor GradientEngine::flat_parameters() const
 
 at::Tensor GradientEngine::flat_gradients() const
 {
-    return impl_->arena_.gradients();
+    return impl_->flat_gradients();
 }
 
 const std::vector<Slice>& GradientEngine::slices() const
@@ -405,9 +497,29 @@ void GradientEngine::broadcast_parameters()
     impl_->broadcast_parameters();
 }
 
-BucketReport GradientEngine::last_step() const
+const BucketReport& GradientEngine::last_step() const
 {
-    return impl_->report_;
+    return impl_->report();
+}
+
+std::vector<double> GradientEngine::ready_times() const
+{
+    return impl_->ready_times();
+}
+
+GradientEngine::CompressionState GradientEngine::compression_state() const
+{
+    return impl_->compression_state();
+}
+
+void GradientEngine::restore(int64_t reduced_steps, const CompressionState& numbers)
+{
+    impl_->restore(reduced_steps, numbers);
+}
+
+int64_t GradientEngine::reduced_steps() const
+{
+    return impl_->reduced_steps_;
 }
 
 } // namespace gradwind::parallel

@@ -3,37 +3,32 @@
 // Sums the gradients of all ranks while backward is still running.
 #pragma once
 #include "gradwind/parallel/arena.h"
+#include "gradwind/parallel/engine_options.h"
 #include "gradwind/parallel/group.h"
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace gradwind::parallel
 {
 
-struct EngineOptions {
-    double bucket_cap_mb = 25;  ///< MiB that one all-reduce carries at most; tensors are split to fit
-    double first_bucket_mb = 1; ///< of the bucket that is ready first: the network starts early
-    /// Names of all parameters in the order of the arena, from order() of an earlier run: nothing is laid out anew
-    /// then. Empty: the order in which rank 0's gradients become ready in the first reduced backward.
-    std::vector<std::string> order = {};
-};
-
 /// Whether a backward pass is the last of its optimiser step.
 enum class Sync { Reduce, Accumulate };
 
-/// What happened to the buckets in one step. Times in seconds since begin_backward(Sync::Reduce).
+/// What happened to the buckets in one step. Times in seconds since begin_backward(Sync::Reduce), on the host's clock.
 struct BucketReport {
     struct Bucket {
-        int64_t bytes = 0;
+        int64_t bytes = 0;   ///< of gradients
+        int64_t on_wire = 0; ///< handed to collectives; 0 in a world of one
         double ready = 0;    ///< its last gradient was complete
         double launched = 0; ///< its all-reduce was started, which waits for the buckets before it
         double waited = 0;   ///< how long finish() waited for it
     };
     std::vector<Bucket> buckets;
     double backward = 0; ///< when finish() was called
-    double exposed = 0;  ///< from there until all gradients were summed
+    double exposed = 0;  ///< from there until all gradients were summed, on the device's clock
     size_t launched_in_backward = 0;
 };
 
@@ -45,6 +40,9 @@ struct BucketReport {
 ///
 /// The first reduced step records when gradients become ready and exchanges all of them in finish(); there the arena is
 /// laid out in that order, once. Every rank has to call the collective functions in the same order.
+///
+/// Under compression (EngineOptions::compression) the parameters' gradients are where errors collect; what is to be
+/// applied lies in flat_gradients(), another tensor from the first compressed step on.
 class GradientEngine
 {
 public:
@@ -57,7 +55,7 @@ public:
     GradientEngine(const GradientEngine&) = delete;
     GradientEngine& operator=(const GradientEngine&) = delete;
 
-    /// Zeroes all gradients.
+    /// Zeroes all gradients but the errors that compression keeps.
     void begin_step();
     /// Before each backward of the step; Sync::Reduce exactly once, for the last one.
     void begin_backward(Sync sync);
@@ -65,12 +63,17 @@ public:
     /// @throws InternalError if a gradient was replaced instead of added to
     void finish();
 
+    /// The sums of the step that finish() ended will not be applied, because they are not finite: what compression made
+    /// of them, and the errors so far, are dropped. On all ranks.
+    void discard_step();
+
     /// The next backward uses parameters otherwise than the last (another rollout length with checkpointing, say):
     /// record it. The arena stays. To be called on all ranks between two steps.
     void expect_new_graph();
 
     /// One dimension, zeros in the gaps between slices. Fetch them again when layout_version() has changed.
     [[nodiscard]] at::Tensor flat_parameters() const;
+    /// What an optimiser applies.
     [[nodiscard]] at::Tensor flat_gradients() const;
     [[nodiscard]] const std::vector<Slice>& slices() const;
     /// Grows when finish() lays the arena out anew; state in arena order is then moved with rearrange().
@@ -87,7 +90,22 @@ public:
     /// Rank 0's parameters on all ranks. @collective
     void broadcast_parameters();
 
-    [[nodiscard]] BucketReport last_step() const;
+    [[nodiscard]] const BucketReport& last_step() const;
+
+    /// Seconds from the begin of backward to when each slice's gradient was complete, in arena order, in the recorded
+    /// step; empty before there was one. Equal on all ranks: the largest of any. @collective
+    [[nodiscard]] std::vector<double> ready_times() const;
+
+    /// What resumes a compressed run bit for bit: numbers, factors (equal on all ranks) and this rank's errors.
+    struct CompressionState {
+        bool active = false;
+        bool next_is_p = true;
+        std::vector<std::pair<std::string, at::Tensor>> factors, errors; ///< views, by name
+    };
+    [[nodiscard]] CompressionState compression_state() const;
+    /// Begins where a run stood after this many reduced steps; with an order only. Fill compression_state() then.
+    void restore(int64_t reduced_steps, const CompressionState& numbers);
+    [[nodiscard]] int64_t reduced_steps() const;
 
 private:
     class Impl;

@@ -204,7 +204,8 @@ Work Group::all_reduce_sum_async_(at::Tensor x) const
 {
     GRADWIND_CHECK(x.is_contiguous(), ShapeError, "[all_reduce] an asynchronous sum needs a contiguous tensor");
     std::unique_ptr<detail::Ticket> ticket;
-    state_->run(Verb::AllReduce, bytes_of(x), [&] { ticket = state_->backend->all_reduce_sum(x); });
+    const auto collective = [&] { ticket = state_->backend->all_reduce_sum(x); };
+    state_->run(Verb::AllReduce, bytes_of(x), std::ref(collective)); // a reference: nothing is allocated
     return ticket ? Work(std::make_unique<detail::WorkState>(state_, Verb::AllReduce, std::move(ticket))) : Work();
 }
 

@@ -2,22 +2,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/parallel/ready_tracker.h"
 
+#include "gradwind/parallel/lane.h"
+
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 #include <algorithm>
+#include <mutex>
 
 namespace gradwind::parallel::detail
 {
 
 struct ReadyTracker::Shared {
-    explicit Shared(size_t count) : seen(count), last(count), expected(count, 0) {}
+    Shared(size_t count, at::Device device) : device(device), seen(count), last(count), expected(count, 0) {}
+
+    const at::Device device;
 
     std::atomic<Mode> mode = Mode::Off;
     std::vector<std::atomic<int>> seen;
     std::vector<std::atomic<int64_t>> last; ///< value of the clock at the latest addition; only when recording
     std::atomic<int64_t> clock = 0;
+    std::unique_ptr<Stopwatch> stopwatch; ///< mark 0: begin of the recording; 1 + index: an addition
+    std::mutex stopwatch_mutex;
     std::vector<int> expected;
     std::function<void(size_t)> ready, late;
 
@@ -27,9 +34,11 @@ struct ReadyTracker::Shared {
         if (now == Mode::Off)
             return;
         const int count = seen[index].fetch_add(1) + 1;
-        if (now == Mode::Record)
+        if (now == Mode::Record) {
             last[index] = clock.fetch_add(1) + 1;
-        else if (count == expected[index])
+            const std::lock_guard lock(stopwatch_mutex);
+            stopwatch->note(1 + index);
+        } else if (count == expected[index])
             ready(index);
         else if (count > expected[index] && expected[index] > 0)
             late(index);
@@ -57,7 +66,7 @@ struct ReadyTracker::Registration {
 
 ReadyTracker::ReadyTracker(const std::vector<NamedParameter>& parameters, std::function<void(size_t)> ready,
                            std::function<void(size_t)> late)
-    : shared_(std::make_shared<Shared>(parameters.size()))
+    : shared_(std::make_shared<Shared>(parameters.size(), parameters.front().tensor.device()))
 {
     shared_->ready = std::move(ready);
     shared_->late = std::move(late);
@@ -79,6 +88,10 @@ void ReadyTracker::begin(Mode mode)
 {
     for (auto& count : shared_->seen)
         count.store(0, std::memory_order_relaxed);
+    if (mode == Mode::Record) {
+        shared_->stopwatch = make_stopwatch(shared_->device);
+        shared_->stopwatch->note(0);
+    }
     shared_->mode.store(mode, std::memory_order_release);
 }
 
@@ -104,6 +117,16 @@ std::vector<size_t> ReadyTracker::order_of_completion() const
             order.push_back(index);
     std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return shared_->last[a] < shared_->last[b]; });
     return order;
+}
+
+std::vector<double> ReadyTracker::seconds_of_completion() const
+{
+    if (!shared_->stopwatch)
+        return {};
+    std::vector<double> result;
+    for (size_t index = 0; index < shared_->last.size(); ++index)
+        result.push_back(shared_->last[index] > 0 ? shared_->stopwatch->seconds(0, 1 + index) : 0.0);
+    return result;
 }
 
 void ReadyTracker::expect(std::vector<int> counts)

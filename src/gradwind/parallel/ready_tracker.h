@@ -37,6 +37,9 @@ public:
     [[nodiscard]] std::vector<int> seen() const;
     /// Indices of the parameters seen since begin(Mode::Record), by the time of their last addition.
     [[nodiscard]] std::vector<size_t> order_of_completion() const;
+    /// Seconds from begin(Mode::Record) to the last addition of each parameter, on the device's clock; 0 for those not
+    /// seen. Empty before a recording.
+    [[nodiscard]] std::vector<double> seconds_of_completion() const;
     /// A parameter with count 0 is never reported ready.
     void expect(std::vector<int> counts);
 

@@ -1,0 +1,386 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Times the exchange of gradients of 302 million parameters (24 blocks of 1024 channels) in every variant, in turns.
+//   exchange_bench --nproc 2 --variants none,fp32,bf16,acp:4,powersgd:4 --buckets 25 --steps 50 --repeats 5
+//   exchange_bench --nproc 2 --compute timed --blocks 2 --channels 256     (CPU: backward is timed sleeps)
+//   exchange_bench --host-time                                             (1000 small parameters: microseconds a step)
+// Prints a JSON object a line. bench/peers/exchange_ddp.py runs torch's variants on the same tensors.
+#include "gradwind/core/error.h"
+#include "gradwind/core/torch_version.h"
+#include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/launch.h"
+#include "gradwind/parallel/world.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/DeviceGuard.h>
+#include <CLI/CLI.hpp>
+#include <torch/autograd.h>
+#include <torch/cuda.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+namespace
+{
+std::atomic<int64_t> n_allocations = 0;
+}
+
+// Counts what the host allocates, so that a step can be shown to allocate nothing.
+void* operator new(std::size_t size)
+{
+    n_allocations.fetch_add(1, std::memory_order_relaxed);
+    if (void* memory = std::malloc(size == 0 ? 1 : size))
+        return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept
+{
+    std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept
+{
+    std::free(memory);
+}
+
+namespace
+{
+
+using namespace gradwind;
+using namespace gradwind::parallel;
+using Clock = std::chrono::steady_clock;
+
+struct Settings {
+    int nproc = 1;
+    std::string variants = "none,fp32,bf16", compute = "gemm", device = "auto";
+    double bucket_mb = 25;
+    std::vector<double> sweep; ///< further caps for fp32 and bf16, in MiB; 0: one bucket
+    int64_t blocks = 24, channels = 1024, tokens = 4096;
+    double backward_ms = 30; ///< of timed compute
+    int warm_up = 8, steps = 50, repeats = 5;
+    bool host_time = false;
+};
+
+std::vector<std::string> words(const std::string& text, char separator)
+{
+    std::vector<std::string> result;
+    std::stringstream in(text);
+    for (std::string word; std::getline(in, word, separator);)
+        result.push_back(word);
+    return result;
+}
+
+double milliseconds_since(Clock::time_point start)
+{
+    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+}
+
+/// Backward takes its time and gives gradients that were made before: what a network does, without one.
+struct TimedBlock : torch::autograd::Function<TimedBlock> {
+    template <class... Parameters>
+    static at::Tensor forward(torch::autograd::AutogradContext* context, double ms, const at::Tensor& x,
+                              const Parameters&... parameters)
+    {
+        context->saved_data["ms"] = ms;
+        context->save_for_backward({parameters...});
+        return x.clone();
+    }
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   torch::autograd::variable_list gradients)
+    {
+        const auto start = Clock::now();
+        torch::autograd::variable_list result = {at::Tensor(), gradients[0]};
+        for (const auto& parameter : context->get_saved_variables())
+            result.push_back(parameter.detach());
+        const double left = context->saved_data["ms"].toDouble() - milliseconds_since(start);
+        std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(std::max(0.0, left)));
+        return result;
+    }
+};
+
+class Network
+{
+public:
+    Network(const Settings& settings, at::Device device) : settings_(settings)
+    {
+        at::manual_seed(1);
+        const int64_t c = settings.channels;
+        const std::vector<std::pair<const char*, std::vector<int64_t>>> shapes = {
+            {"norm1.weight", {c}},      {"norm1.bias", {c}},   {"qkv.weight", {3 * c, c}}, {"qkv.bias", {3 * c}},
+            {"out.weight", {c, c}},     {"out.bias", {c}},     {"norm2.weight", {c}},      {"norm2.bias", {c}},
+            {"fc1.weight", {4 * c, c}}, {"fc1.bias", {4 * c}}, {"fc2.weight", {c, 4 * c}}, {"fc2.bias", {c}}};
+        for (int64_t block = 0; block < settings.blocks; ++block)
+            for (const auto& [name, shape] : shapes) {
+                auto tensor = at::randn(shape, at::device(device)) * 0.02;
+                if (std::string_view(name).starts_with("norm") && std::string_view(name).ends_with("weight"))
+                    tensor.add_(1);
+                parameters_.push_back({fmt::format("blocks.{}.{}", block, name), tensor.requires_grad_()});
+            }
+        per_block_ = shapes.size();
+        x_ = at::randn({settings.compute == "timed" ? 1 : settings.tokens, c}, at::device(device));
+    }
+    [[nodiscard]] const std::vector<NamedParameter>& parameters() const { return parameters_; }
+
+    [[nodiscard]] at::Tensor loss() const
+    {
+        const AutocastGuard autocast({{false, at::kBFloat16}, {x_.is_cuda(), at::kBFloat16}, false});
+        at::Tensor x = x_;
+        for (size_t block = 0; block < static_cast<size_t>(settings_.blocks); ++block)
+            x = settings_.compute == "timed" ? timed(x, block) : real(x, block);
+        return x.to(at::kFloat).square().mean();
+    }
+
+private:
+    [[nodiscard]] const at::Tensor& p(size_t block, size_t k) const
+    {
+        return parameters_[block * per_block_ + k].tensor;
+    }
+    [[nodiscard]] at::Tensor real(const at::Tensor& x, size_t block) const
+    {
+        const int64_t c = settings_.channels;
+        auto h = at::linear(at::layer_norm(x, {c}, p(block, 0), p(block, 1)), p(block, 2), p(block, 3));
+        const auto parts = h.chunk(3, 1);
+        const auto y = x + at::linear(parts[0] * at::sigmoid(parts[1]) * parts[2], p(block, 4), p(block, 5));
+        h = at::gelu(at::linear(at::layer_norm(y, {c}, p(block, 6), p(block, 7)), p(block, 8), p(block, 9)));
+        return y + at::linear(h, p(block, 10), p(block, 11));
+    }
+    [[nodiscard]] at::Tensor timed(const at::Tensor& x, size_t block) const
+    {
+        const double ms = settings_.backward_ms / static_cast<double>(settings_.blocks);
+        return TimedBlock::apply(ms, x, p(block, 0), p(block, 1), p(block, 2), p(block, 3), p(block, 4), p(block, 5),
+                                 p(block, 6), p(block, 7), p(block, 8), p(block, 9), p(block, 10), p(block, 11));
+    }
+
+    Settings settings_;
+    size_t per_block_ = 0;
+    std::vector<NamedParameter> parameters_;
+    at::Tensor x_;
+};
+
+EngineOptions options_of(const std::string& variant, double bucket_mb)
+{
+    EngineOptions options;
+    options.bucket_cap_mb = bucket_mb > 0 ? bucket_mb : 1e6;
+    options.first_bucket_mb = options.bucket_cap_mb;
+    const auto parts = words(variant, ':');
+    if (parts[0] == "bf16")
+        options.wire = WireType::Bf16;
+    if (parts[0] == "acp" || parts[0] == "powersgd") {
+        options.compression.kind = parts[0] == "acp" ? Compression::Acp : Compression::PowerSgd;
+        options.compression.rank = parts.size() > 1 ? std::stoll(parts[1]) : 4;
+        options.compression.start_step = 2;
+        options.compression.min_ratio = 0;
+    }
+    return options;
+}
+
+double percentile(std::vector<double> values, double fraction)
+{
+    std::sort(values.begin(), values.end());
+    return values[static_cast<size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
+}
+
+struct Variant {
+    std::string name;
+    double bucket_mb = 25;
+    std::vector<double> ms = {}, exposed_ms = {}, medians = {};
+    int64_t wire_bytes = 0;
+    size_t buckets = 0;
+};
+
+void synchronize(const Group& world, at::Device device)
+{
+    if (device.is_cuda())
+        torch::cuda::synchronize(device.index());
+    else
+        world.barrier(); // on a GPU the ranks meet in the step itself
+}
+
+void run_variant(Variant& variant, const Network& network, const Group& world, const Settings& settings,
+                 at::Device device)
+{
+    GradientEngine engine(network.parameters(), variant.name == "none" ? Group::self("none") : world,
+                          options_of(variant.name, variant.bucket_mb));
+    engine.broadcast_parameters();
+    std::vector<double> ms;
+    for (int step = 0; step < settings.warm_up + settings.steps; ++step) {
+        synchronize(world, device);
+        const auto start = Clock::now();
+        engine.begin_step();
+        const auto loss = network.loss();
+        engine.begin_backward(Sync::Reduce);
+        torch::autograd::backward({loss}, {});
+        engine.finish();
+        if (device.is_cuda())
+            torch::cuda::synchronize(device.index());
+        if (step < settings.warm_up)
+            continue;
+        ms.push_back(milliseconds_since(start));
+        variant.exposed_ms.push_back(1e3 * engine.last_step().exposed);
+    }
+    variant.wire_bytes = 0;
+    for (const auto& bucket : engine.last_step().buckets)
+        variant.wire_bytes += bucket.on_wire;
+    variant.buckets = engine.last_step().buckets.size();
+    variant.medians.push_back(percentile(ms, 0.5));
+    variant.ms.insert(variant.ms.end(), ms.begin(), ms.end());
+}
+
+void bench_exchange(const Settings& settings, const Group& world, at::Device device)
+{
+    const Network network(settings, device);
+    std::vector<Variant> variants;
+    for (const auto& name : words(settings.variants, ',')) {
+        variants.push_back({.name = name, .bucket_mb = settings.bucket_mb});
+        for (const double cap : name == "fp32" || name == "bf16" ? settings.sweep : std::vector<double>{})
+            variants.push_back({.name = name, .bucket_mb = cap});
+    }
+    for (int repeat = 0; repeat < settings.repeats; ++repeat)
+        for (auto& variant : variants)
+            run_variant(variant, network, world, settings, device);
+    if (world.rank() != 0)
+        return;
+    int64_t n_parameters = 0;
+    for (const auto& parameter : network.parameters())
+        n_parameters += parameter.tensor.numel();
+    for (const auto& variant : variants) {
+        const nlohmann::json line = {{"bench", "exchange"},
+                                     {"variant", variant.name},
+                                     {"bucket_mb", variant.bucket_mb},
+                                     {"buckets", variant.buckets},
+                                     {"world", world.size()},
+                                     {"device", device.is_cuda() ? "cuda" : "cpu"},
+                                     {"compute", settings.compute},
+                                     {"parameters", n_parameters},
+                                     {"steps", variant.ms.size()},
+                                     {"median_ms", percentile(variant.medians, 0.5)},
+                                     {"p10_ms", percentile(variant.ms, 0.1)},
+                                     {"p90_ms", percentile(variant.ms, 0.9)},
+                                     {"best_ms", percentile(variant.ms, 0)},
+                                     {"exposed_ms", percentile(variant.exposed_ms, 0.5)},
+                                     {"wire_mb", 1e-6 * static_cast<double>(variant.wire_bytes)},
+                                     {"medians_ms", variant.medians}};
+        std::puts(line.dump().c_str());
+    }
+}
+
+/// What the engine costs the host in a step of 1000 parameters: its own calls, and what its hooks add to backward.
+void bench_host_time(const Group& world)
+{
+    std::vector<NamedParameter> parameters;
+    for (int i = 0; i < 1000; ++i)
+        parameters.push_back({fmt::format("p{}", i), at::ones({16}).requires_grad_()});
+    GradientEngine engine(parameters, world, {.bucket_cap_mb = 0.01, .first_bucket_mb = 0.01});
+    std::vector<double> own, hooked, plain, allocations;
+    for (int step = 0; step < 220; ++step) {
+        at::Tensor loss = at::zeros({});
+        for (const auto& parameter : parameters)
+            loss = loss + parameter.tensor.sum();
+        at::Tensor again = at::zeros({});
+        for (const auto& parameter : parameters)
+            again = again + parameter.tensor.sum();
+        auto start = Clock::now();
+        const int64_t count = n_allocations;
+        engine.begin_step();
+        const int64_t begun = n_allocations - count;
+        double ms = milliseconds_since(start);
+        engine.begin_backward(Sync::Accumulate);
+        start = Clock::now();
+        int64_t before = n_allocations;
+        torch::autograd::backward({again}, {});
+        const int64_t unhooked = n_allocations - before;
+        plain.push_back(milliseconds_since(start));
+        start = Clock::now();
+        engine.begin_backward(Sync::Reduce);
+        ms += milliseconds_since(start);
+        start = Clock::now();
+        before = n_allocations;
+        torch::autograd::backward({loss}, {});
+        const int64_t with_hooks = n_allocations - before;
+        hooked.push_back(milliseconds_since(start));
+        start = Clock::now();
+        before = n_allocations;
+        engine.finish();
+        ms += milliseconds_since(start);
+        own.push_back(ms);
+        allocations.push_back(static_cast<double>(begun + with_hooks - unhooked + n_allocations - before));
+    }
+    for (auto* values : {&own, &hooked, &plain, &allocations})
+        values->erase(values->begin(), values->begin() + 20);
+    if (world.rank() != 0)
+        return;
+    const double calls = percentile(own, 0.5), hooks = percentile(hooked, 0.5) - percentile(plain, 0.5);
+    const nlohmann::json line = {{"bench", "exchange_host_time"},
+                                 {"parameters", 1000},
+                                 {"world", world.size()},
+                                 {"buckets", engine.last_step().buckets.size()},
+                                 {"calls_us", 1e3 * calls},
+                                 {"hooks_us", 1e3 * hooks},
+                                 {"total_us", 1e3 * (calls + hooks)},
+                                 {"allocations", percentile(allocations, 0.5)}};
+    std::puts(line.dump().c_str());
+}
+
+int run(const Settings& settings)
+{
+    const auto environment = resolve_environment(process_variables());
+    const bool cuda = settings.device == "cuda" || (settings.device == "auto" && torch::cuda::is_available());
+    const at::Device device =
+        cuda ? at::Device(at::kCUDA, static_cast<at::DeviceIndex>(environment.local_rank)) : at::Device(at::kCPU);
+    c10::OptionalDeviceGuard guard;
+    if (cuda)
+        guard.reset_device(device);
+    const Group world = connect_world(environment, {.backend = cuda ? BackendKind::Nccl : BackendKind::Gloo});
+    if (settings.host_time)
+        bench_host_time(world);
+    else
+        bench_exchange(settings, world, device);
+    world.barrier();
+    return 0;
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+    Settings settings;
+    CLI::App app("Times the exchange of gradients");
+    app.add_option("--nproc", settings.nproc, "local processes");
+    app.add_option("--variants", settings.variants, "none, fp32, bf16, acp:RANK, powersgd:RANK");
+    app.add_option("--bucket-mb", settings.bucket_mb);
+    app.add_option("--sweep", settings.sweep, "more caps for fp32 and bf16, 0: one bucket")->delimiter(',');
+    app.add_option("--compute", settings.compute, "gemm or timed");
+    app.add_option("--device", settings.device, "auto, cpu or cuda");
+    app.add_option("--blocks", settings.blocks);
+    app.add_option("--channels", settings.channels);
+    app.add_option("--tokens", settings.tokens);
+    app.add_option("--backward-ms", settings.backward_ms, "of timed compute");
+    app.add_option("--warm-up", settings.warm_up);
+    app.add_option("--steps", settings.steps);
+    app.add_option("--repeats", settings.repeats);
+    app.add_flag("--host-time", settings.host_time);
+    CLI11_PARSE(app, argc, argv);
+    try {
+        if (settings.nproc > 1) {
+            std::vector<std::string> command = {"/proc/self/exe"};
+            command[0] = std::filesystem::read_symlink(command[0]).string();
+            for (int i = 1; i < argc; ++i)
+                if (std::string_view(argv[i]) == "--nproc")
+                    ++i;
+                else
+                    command.emplace_back(argv[i]);
+            return launch_local(command, {.processes = settings.nproc});
+        }
+        return run(settings);
+    } catch (const Error& error) {
+        std::fprintf(stderr, "exchange_bench: %s\n", error.what());
+        return static_cast<int>(error.code());
+    }
+}

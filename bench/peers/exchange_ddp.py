@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: the gradwind authors
+# SPDX-License-Identifier: Apache-2.0
+"""Times torch's DistributedDataParallel on the network of exchange_bench, variant after variant.
+
+usage: torchrun --nproc-per-node 2 exchange_ddp.py [--variants none,ddp,bf16,powersgd:4] [--bucket-mb 25] [--sweep 1,5,100]
+Prints a JSON object a line. `none` is the network without DistributedDataParallel.
+"""
+import argparse
+import json
+import os
+import statistics
+import time
+
+import torch
+import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
+from torch.nn.functional import gelu, layer_norm, linear
+
+SHAPES = [("norm1_weight", 1, 0), ("norm1_bias", 1, 0), ("qkv_weight", 3, 1), ("qkv_bias", 3, 0), ("out_weight", 1, 1),
+          ("out_bias", 1, 0), ("norm2_weight", 1, 0), ("norm2_bias", 1, 0), ("fc1_weight", 4, 1), ("fc1_bias", 4, 0),
+          ("fc2_weight", 1, 4), ("fc2_bias", 1, 0)]
+
+
+class Block(torch.nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.channels = channels
+        for name, rows, columns in SHAPES:
+            shape = (rows * channels, columns * channels) if columns else (rows * channels,)
+            value = torch.randn(shape) * 0.02
+            if name.startswith("norm") and name.endswith("weight"):
+                value += 1
+            self.register_parameter(name, torch.nn.Parameter(value))
+
+    def forward(self, x):
+        h = linear(layer_norm(x, (self.channels,), self.norm1_weight, self.norm1_bias), self.qkv_weight, self.qkv_bias)
+        a, b, c = h.chunk(3, 1)
+        y = x + linear(a * torch.sigmoid(b) * c, self.out_weight, self.out_bias)
+        h = gelu(linear(layer_norm(y, (self.channels,), self.norm2_weight, self.norm2_bias), self.fc1_weight, self.fc1_bias))
+        return y + linear(h, self.fc2_weight, self.fc2_bias)
+
+
+def wrap(network, variant, bucket_mb, device):
+    if variant == "none":
+        return network
+    ids = [device.index] if device.type == "cuda" else None
+    ddp = torch.nn.parallel.DistributedDataParallel(network, device_ids=ids, bucket_cap_mb=bucket_mb, broadcast_buffers=False,
+                                                    gradient_as_bucket_view=True, static_graph=True)
+    if variant == "bf16":
+        ddp.register_comm_hook(None, default_hooks.bf16_compress_hook)
+    elif variant.startswith("powersgd"):
+        rank = int(variant.split(":")[1]) if ":" in variant else 4
+        state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=0.5)
+        ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+    return ddp
+
+
+def run(variant, bucket_mb, args, device):
+    torch.manual_seed(1)
+    network = torch.nn.Sequential(*[Block(args.channels) for _ in range(args.blocks)]).to(device)
+    x = torch.randn(args.tokens, args.channels, device=device)
+    net = wrap(network, variant, bucket_mb, device)
+    sync = torch.cuda.synchronize if device.type == "cuda" else (dist.barrier if dist.is_initialized() else lambda: None)
+    ms = []
+    for step in range(args.warm_up + args.steps):
+        sync()
+        start = time.perf_counter()
+        net.zero_grad(set_to_none=variant == "none")
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            loss = net(x).float().square().mean()
+        loss.backward()
+        if device.type == "cuda":
+            sync()
+        if step >= args.warm_up:
+            ms.append(1e3 * (time.perf_counter() - start))
+    return ms
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--variants", default="none,ddp,bf16,powersgd:4")
+    parser.add_argument("--bucket-mb", type=float, default=25)
+    parser.add_argument("--sweep", type=lambda text: [float(word) for word in text.split(",")], default=[])
+    parser.add_argument("--blocks", type=int, default=24)
+    parser.add_argument("--channels", type=int, default=1024)
+    parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--warm-up", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--repeats", type=int, default=1)
+    args = parser.parse_args()
+    world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if world > 1:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    cases = []
+    for variant in args.variants.split(","):
+        cases.append((variant, args.bucket_mb))
+        cases += [(variant, cap if cap > 0 else 1e5) for cap in args.sweep if variant in ("ddp", "bf16")]
+    times = {case: [] for case in cases}
+    medians = {case: [] for case in cases}
+    for _ in range(args.repeats):
+        for case in cases:
+            ms = run(*case, args, device)
+            times[case] += ms
+            medians[case].append(statistics.median(ms))
+    if int(os.environ.get("RANK", 0)) == 0:
+        for case in cases:
+            values = sorted(times[case])
+            at = lambda fraction: values[round(fraction * (len(values) - 1))]  # noqa: E731
+            print(json.dumps({"bench": "exchange", "peer": "torch " + torch.__version__, "variant": case[0], "bucket_mb": case[1],
+                              "world": world, "device": device.type, "steps": len(values),
+                              "median_ms": statistics.median(medians[case]), "p10_ms": at(0.1), "p90_ms": at(0.9),
+                              "best_ms": values[0], "medians_ms": medians[case]}), flush=True)
+    if world > 1:
+        dist.destroy_process_group()
+
+
+main()

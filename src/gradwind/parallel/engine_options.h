@@ -1,0 +1,37 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// What a user decides about the exchange of gradients.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace gradwind::parallel
+{
+
+/// Precision in which gradients travel.
+enum class WireType { AsStored, Bf16 };
+
+enum class Compression { None, PowerSgd, Acp };
+
+struct CompressionOptions {
+    Compression kind = Compression::None;
+    int64_t rank = 4;       ///< of the factors; less where a matrix has fewer rows or columns
+    int64_t start_step = 0; ///< reduced steps that are exchanged dense before
+    /// A matrix is compressed if its factors (both) have this many times fewer elements; 0: every matrix.
+    double min_ratio = 2;
+};
+
+struct EngineOptions {
+    double bucket_cap_mb = 25;  ///< MiB that one all-reduce carries at most; tensors are split to fit
+    double first_bucket_mb = 1; ///< of the bucket that is ready first: the network starts early
+    /// Sizes of all buckets, of a plan that was made for this model; empty: by the two above.
+    std::vector<int64_t> bucket_bytes = {};
+    WireType wire = WireType::AsStored;
+    CompressionOptions compression = {};
+    /// Names of all parameters in the order of the arena, from order() of an earlier run: nothing is laid out anew
+    /// then. Empty: the order in which rank 0's gradients become ready in the first reduced backward.
+    std::vector<std::string> order = {};
+};
+
+} // namespace gradwind::parallel

@@ -1,0 +1,36 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// How a bucket of gradients becomes the sum over ranks; private to parallel.
+#pragma once
+#include "gradwind/parallel/arena.h"
+#include "gradwind/parallel/group.h"
+
+#include <memory>
+#include <vector>
+
+namespace gradwind::parallel::detail
+{
+
+/// Buckets are launched in order, each once a step, from any one thread at a time, and then waited for in order.
+class Exchange
+{
+public:
+    virtual ~Exchange() = default;
+    /// Buckets from here on: bucket k holds the arena's elements up to ends[k]. Between two steps only.
+    virtual void lay_out(const Arena& arena, const std::vector<int64_t>& ends) = 0;
+    /// The bucket's gradients are complete. Returns before they are summed.
+    virtual void launch(size_t bucket) = 0;
+    /// What the caller does from now on sees the bucket's sums. @throws CommError
+    virtual void wait(size_t bucket) = 0;
+    /// Bytes that this rank hands to collectives for a bucket.
+    [[nodiscard]] virtual int64_t wire_bytes(size_t bucket) const = 0;
+};
+
+/// One all-reduce per bucket, in the type of the gradients.
+[[nodiscard]] std::unique_ptr<Exchange> make_plain_exchange(Group world);
+
+/// The same with bf16 on the wire: every rank's share is rounded to bf16, summed in fp32 where the backend can and
+/// rounded once more. Error of an element: at most 2^-8 of the sum of the shares' magnitudes, plus 2^-8 of the result.
+[[nodiscard]] std::unique_ptr<Exchange> make_bf16_exchange(Group world, at::Device device);
+
+} // namespace gradwind::parallel::detail

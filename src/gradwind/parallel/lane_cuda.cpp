@@ -1,0 +1,88 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Lanes and stopwatches on CUDA streams and events.
+#include "gradwind/parallel/lane.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <array>
+#include <deque>
+
+namespace gradwind::parallel::detail
+{
+namespace
+{
+
+constexpr size_t kEvents = 256; ///< more jobs than are ever under way at once
+
+class StreamLane : public Lane
+{
+public:
+    StreamLane(at::Device device, Jobs jobs)
+        : jobs_(std::move(jobs)), stream_(c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device.index()))
+    {
+    }
+
+    uint64_t submit(size_t job) override
+    {
+        const at::NoGradGuard no_grad;
+        before_.record(c10::cuda::getCurrentCUDAStream(stream_.device_index()));
+        before_.block(stream_);
+        const c10::cuda::CUDAStreamGuard guard(stream_);
+        jobs_(job);
+        after_[submitted_ % kEvents].record(stream_);
+        return ++submitted_;
+    }
+
+    void join(uint64_t ticket) override
+    {
+        if (ticket > 0)
+            after_[(ticket - 1) % kEvents].block(c10::cuda::getCurrentCUDAStream(stream_.device_index()));
+    }
+
+private:
+    Jobs jobs_;
+    c10::cuda::CUDAStream stream_;
+    at::cuda::CUDAEvent before_;
+    std::array<at::cuda::CUDAEvent, kEvents> after_;
+    uint64_t submitted_ = 0;
+};
+
+class EventStopwatch : public Stopwatch
+{
+public:
+    explicit EventStopwatch(at::Device device) : device_(device) {}
+
+    void note(size_t mark) override
+    {
+        while (events_.size() <= mark)
+            events_.emplace_back(cudaEventDefault);
+        events_[mark].record(c10::cuda::getCurrentCUDAStream(device_.index()));
+    }
+    [[nodiscard]] double seconds(size_t from, size_t to) override
+    {
+        events_.at(to).synchronize();
+        return 1e-3 * static_cast<double>(events_.at(from).elapsed_time(events_.at(to)));
+    }
+
+private:
+    const at::Device device_;
+    std::deque<at::cuda::CUDAEvent> events_;
+};
+
+} // namespace
+
+std::unique_ptr<Lane> make_cuda_lane(at::Device device, Jobs jobs)
+{
+    return std::make_unique<StreamLane>(device, std::move(jobs));
+}
+
+std::unique_ptr<Stopwatch> make_cuda_stopwatch(at::Device device)
+{
+    return std::make_unique<EventStopwatch>(device);
+}
+
+} // namespace gradwind::parallel::detail

@@ -1,0 +1,448 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/parallel/low_rank.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/lane.h"
+#include "gradwind/parallel/orthonormal.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+
+namespace gradwind::parallel::detail
+{
+namespace
+{
+
+// Messages of factors cost latency, not bandwidth: few of them, but more than one, so that the first leave early.
+constexpr int64_t kBuckets = 4;
+constexpr size_t kPrepare = ~size_t{0}; ///< the job that makes the bases of a step
+
+struct MatrixSize {
+    int64_t rows = 0, columns = 0, rank = 0;
+};
+
+MatrixSize matrix_size(const std::vector<int64_t>& shape, int64_t rank)
+{
+    if (shape.size() < 2 || shape[0] == 0)
+        return {};
+    const int64_t numel = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+    const int64_t columns = numel / shape[0];
+    return {shape[0], columns, std::min({rank, shape[0], columns})};
+}
+
+uint64_t key_of(std::string_view name, uint64_t purpose)
+{
+    uint64_t hash = 14695981039346656037ull + purpose;
+    for (const char c : name)
+        hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
+    return hash;
+}
+
+/// Matrices of one shape that lie in a row in the arena, and so at a constant stride.
+struct Batch {
+    std::vector<std::string> names;
+    at::Tensor gradient, applied; ///< [b, n, m] views of the arenas
+    at::Tensor p, q;              ///< [b, n, r], [b, m, r]: summed in this step or the last; parts of messages
+    at::Tensor p_basis, q_basis;
+    at::Tensor p_directions, q_directions;
+};
+
+/// What travels as it is: a range of the arenas and its places in the messages.
+struct Rest {
+    at::Tensor gradient, applied, in_p, in_q;
+};
+
+struct Bucket {
+    std::vector<Batch> batches;
+    std::vector<Rest> rests;
+    at::Tensor p_message, q_message;
+};
+
+at::Tensor as_batch(const at::Tensor& flat, const Slice& first, const MatrixSize& size, int64_t count, int64_t stride)
+{
+    return flat.as_strided({count, size.rows, size.columns}, {stride, size.columns, 1},
+                           flat.storage_offset() + first.offset);
+}
+
+} // namespace
+
+bool is_compressible(const std::vector<int64_t>& shape, const CompressionOptions& options)
+{
+    const auto [rows, columns, rank] = matrix_size(shape, options.rank);
+    return rank > 0 &&
+           static_cast<double>((rows + columns) * rank) * options.min_ratio < static_cast<double>(rows * columns);
+}
+
+std::vector<size_t> low_rank_order(const std::vector<std::vector<int64_t>>& shapes,
+                                   const std::vector<size_t>& ready_order, const CompressionOptions& options)
+{
+    const auto numel = [&](size_t index) {
+        return std::accumulate(shapes[index].begin(), shapes[index].end(), int64_t{1}, std::multiplies<>());
+    };
+    int64_t total = 0, done = 0;
+    for (const size_t index : ready_order)
+        total += numel(index);
+    std::vector<size_t> order;
+    for (size_t begin = 0, bucket = 1; begin < ready_order.size(); ++bucket) {
+        size_t end = begin;
+        while (end < ready_order.size() && (end == begin || done < total * static_cast<int64_t>(bucket) / kBuckets))
+            done += numel(ready_order[end++]);
+        std::vector<size_t> group(ready_order.begin() + static_cast<std::ptrdiff_t>(begin),
+                                  ready_order.begin() + static_cast<std::ptrdiff_t>(end));
+        std::stable_sort(group.begin(), group.end(), [&](size_t a, size_t b) {
+            const bool a_matrix = is_compressible(shapes[a], options), b_matrix = is_compressible(shapes[b], options);
+            return a_matrix != b_matrix ? a_matrix : a_matrix && shapes[a] > shapes[b];
+        });
+        order.insert(order.end(), group.begin(), group.end());
+        begin = end;
+    }
+    return order;
+}
+
+std::vector<int64_t> low_rank_ends(const Arena& arena, const CompressionOptions& options)
+{
+    std::vector<int64_t> ends;
+    const auto& slices = arena.slices();
+    for (size_t place = 1; place < slices.size(); ++place)
+        if (is_compressible(slices[place].shape, options) && !is_compressible(slices[place - 1].shape, options) &&
+            slices[place].offset > 0)
+            ends.push_back(slices[place].offset);
+    ends.push_back(arena.numel());
+    return ends;
+}
+
+class LowRankExchange::Impl
+{
+public:
+    Impl(Group world, const CompressionOptions& options, at::Device device)
+        : world_(std::move(world)), options_(options), lane_(make_lane(device, [this](size_t job) { run(job); }))
+    {
+    }
+
+    void lay_out(const Arena& arena, const std::vector<int64_t>& ends)
+    {
+        std::vector<std::pair<std::string, at::Tensor>> kept;
+        for (const auto& [name, tensor] : factors())
+            kept.emplace_back(name, tensor.clone());
+        if (!applied_.defined() || applied_.numel() != arena.numel())
+            applied_ = at::zeros_like(arena.gradients());
+        buckets_.clear();
+        tickets_.assign(ends.size(), 0);
+        int64_t begin = 0;
+        size_t place = 0;
+        for (const int64_t end : ends) {
+            buckets_.push_back(make_bucket(arena, place, begin, end));
+            begin = end;
+        }
+        for (const auto& [name, tensor] : factors())
+            for (const auto& [old_name, old] : kept)
+                if (old_name == name)
+                    tensor.copy_(old);
+        compressed_.clear();
+        for (const Slice& slice : arena.slices())
+            if (is_compressible(slice.shape, options_))
+                compressed_.push_back(slice);
+    }
+
+    void begin_step()
+    {
+        for (auto& bucket : buckets_)
+            for (auto& rest : bucket.rests)
+                rest.gradient.zero_();
+        lane_->submit(kPrepare);
+    }
+
+    void launch(size_t bucket) { tickets_[bucket] = lane_->submit(bucket); }
+    void wait(size_t bucket) { lane_->join(tickets_[bucket]); }
+
+    [[nodiscard]] int64_t wire_bytes(size_t index) const
+    {
+        if (world_.size() == 1)
+            return 0;
+        const auto& bucket = buckets_[index];
+        if (options_.kind == Compression::PowerSgd) {
+            int64_t rest = 0;
+            for (const auto& piece : bucket.rests)
+                rest += static_cast<int64_t>(piece.gradient.nbytes());
+            return static_cast<int64_t>(bucket.p_message.nbytes() + bucket.q_message.nbytes()) - rest;
+        }
+        return static_cast<int64_t>((p_step_ ? bucket.p_message : bucket.q_message).nbytes());
+    }
+
+    void end_step() { flip(); }
+
+    void discard_step()
+    {
+        for (auto& bucket : buckets_)
+            for (auto& batch : bucket.batches) {
+                batch.gradient.zero_();
+                if (options_.kind == Compression::PowerSgd)
+                    batch.q.copy_(batch.q_basis); // of this step's sums nothing can be used
+            }
+        flip(); // the sums of the step before serve once more
+    }
+
+    [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> factors() const
+    {
+        std::vector<std::pair<std::string, at::Tensor>> result;
+        for (const auto& bucket : buckets_)
+            for (const auto& batch : bucket.batches)
+                for (size_t i = 0; i < batch.names.size(); ++i) {
+                    result.emplace_back("p." + batch.names[i], batch.p[static_cast<int64_t>(i)]);
+                    result.emplace_back("q." + batch.names[i], batch.q[static_cast<int64_t>(i)]);
+                }
+        return result;
+    }
+
+    at::Tensor applied_;
+    bool p_step_ = true;
+    std::vector<Slice> compressed_;
+
+private:
+    void flip() { p_step_ = options_.kind == Compression::PowerSgd || !p_step_; }
+
+    Bucket make_bucket(const Arena& arena, size_t& place, int64_t begin, int64_t end)
+    {
+        const auto& slices = arena.slices();
+        const auto offset_after = [&](size_t last) {
+            return last + 1 < slices.size() ? slices[last + 1].offset : arena.numel();
+        };
+        struct Run {
+            size_t first = 0;
+            int64_t count = 0;
+            MatrixSize size;
+        };
+        std::vector<Run> runs;
+        std::vector<std::pair<int64_t, int64_t>> ranges;
+        int64_t p_size = 0, q_size = 0, rest_size = 0;
+        while (place < slices.size() && slices[place].offset < end) {
+            const size_t first = place;
+            const bool matrix = is_compressible(slices[first].shape, options_);
+            while (
+                place < slices.size() && slices[place].offset < end &&
+                (matrix ? slices[place].shape == slices[first].shape : !is_compressible(slices[place].shape, options_)))
+                ++place;
+            const auto count = static_cast<int64_t>(place - first);
+            if (matrix) {
+                runs.push_back({first, count, matrix_size(slices[first].shape, options_.rank)});
+                p_size += count * runs.back().size.rows * runs.back().size.rank;
+                q_size += count * runs.back().size.columns * runs.back().size.rank;
+            } else {
+                ranges.emplace_back(slices[first].offset, offset_after(place - 1));
+                rest_size += ranges.back().second - ranges.back().first;
+            }
+        }
+        GRADWIND_ASSERT((place < slices.size() ? slices[place].offset : arena.numel()) == end);
+        GRADWIND_ASSERT(begin < end);
+        Bucket bucket;
+        const auto options = arena.gradients().options();
+        bucket.p_message = at::zeros({p_size + rest_size}, options);
+        bucket.q_message = at::zeros({q_size + rest_size}, options);
+        int64_t p_at = 0, q_at = 0;
+        for (const auto& run : runs) {
+            bucket.batches.push_back(make_batch(arena, run.first, run.count, run.size));
+            Batch& batch = bucket.batches.back();
+            const auto [rows, columns, rank] = run.size;
+            batch.p = bucket.p_message.narrow(0, p_at, run.count * rows * rank).view({run.count, rows, rank});
+            batch.q = bucket.q_message.narrow(0, q_at, run.count * columns * rank).view({run.count, columns, rank});
+            p_at += run.count * rows * rank;
+            q_at += run.count * columns * rank;
+            batch.q.copy_(batch.q_directions); // the first basis: random, and the same on all ranks
+            batch.p.copy_(batch.p_directions);
+        }
+        for (const auto& [from, to] : ranges) {
+            bucket.rests.push_back({arena.gradients().narrow(0, from, to - from), applied_.narrow(0, from, to - from),
+                                    bucket.p_message.narrow(0, p_at, to - from),
+                                    bucket.q_message.narrow(0, q_at, to - from)});
+            p_at += to - from;
+            q_at += to - from;
+        }
+        return bucket;
+    }
+
+    [[nodiscard]] Batch make_batch(const Arena& arena, size_t first, int64_t count, const MatrixSize& size) const
+    {
+        const auto& slices = arena.slices();
+        const auto device = arena.gradients().device();
+        const int64_t stride = count > 1 ? slices[first + 1].offset - slices[first].offset : size.rows * size.columns;
+        Batch batch;
+        std::vector<at::Tensor> p_directions, q_directions;
+        for (size_t place = first; place < first + static_cast<size_t>(count); ++place) {
+            const auto& name = slices[place].name;
+            batch.names.push_back(name);
+            p_directions.push_back(fixed_directions(key_of(name, 1), size.rows, size.rank, device));
+            q_directions.push_back(fixed_directions(key_of(name, 2), size.columns, size.rank, device));
+        }
+        batch.gradient = as_batch(arena.gradients(), slices[first], size, count, stride);
+        batch.applied = as_batch(applied_, slices[first], size, count, stride);
+        batch.p_directions = at::stack(p_directions);
+        batch.q_directions = at::stack(q_directions);
+        const auto options = arena.gradients().options();
+        batch.p_basis = at::zeros({count, size.rows, size.rank}, options);
+        batch.q_basis = at::zeros({count, size.columns, size.rank}, options);
+        return batch;
+    }
+
+    /// In the lane.
+    void run(size_t job)
+    {
+        if (job == kPrepare)
+            for (auto& bucket : buckets_)
+                prepare(bucket);
+        else if (options_.kind == Compression::PowerSgd)
+            exchange_both(buckets_[job]);
+        else
+            exchange_one(buckets_[job]);
+    }
+
+    void prepare(Bucket& bucket)
+    {
+        for (auto& batch : bucket.batches) {
+            if (p_step_)
+                orthonormalise(batch.q, batch.q_directions, batch.q_basis);
+            else
+                orthonormalise(batch.p, batch.p_directions, batch.p_basis);
+        }
+    }
+
+    static void project_p(Batch& batch) { at::bmm_out(batch.p, batch.gradient, batch.q_basis); }
+    static void project_q(Batch& batch) { at::bmm_out(batch.q, batch.gradient.transpose(1, 2), batch.p_basis); }
+    static void subtract(Batch& batch, const at::Tensor& p, const at::Tensor& q)
+    {
+        batch.gradient.baddbmm_(p, q.transpose(1, 2), 1, -1);
+    }
+    static void apply(Batch& batch, const at::Tensor& p, const at::Tensor& q)
+    {
+        at::bmm_out(batch.applied, p, q.transpose(1, 2));
+    }
+
+    void exchange_one(Bucket& bucket)
+    {
+        for (auto& batch : bucket.batches) {
+            if (p_step_) {
+                project_p(batch);
+                subtract(batch, batch.p, batch.q_basis);
+            } else {
+                project_q(batch);
+                subtract(batch, batch.p_basis, batch.q);
+            }
+        }
+        sum_with_rest(bucket, p_step_ ? Side::P : Side::Q);
+        for (auto& batch : bucket.batches) {
+            if (p_step_)
+                apply(batch, batch.p, batch.q_basis);
+            else
+                apply(batch, batch.p_basis, batch.q);
+        }
+    }
+
+    void exchange_both(Bucket& bucket)
+    {
+        for (auto& batch : bucket.batches)
+            project_p(batch);
+        sum_with_rest(bucket, Side::P);
+        int64_t q_size = 0;
+        for (auto& batch : bucket.batches) {
+            orthonormalise(batch.p, batch.p_directions, batch.p_basis);
+            project_q(batch);
+            subtract(batch, batch.p_basis, batch.q);
+            q_size += batch.q.numel();
+        }
+        if (q_size > 0)
+            world_.all_reduce_sum_(bucket.q_message.narrow(0, 0, q_size));
+        for (auto& batch : bucket.batches)
+            apply(batch, batch.p_basis, batch.q);
+    }
+
+    enum class Side { P, Q };
+    void sum_with_rest(Bucket& bucket, Side side)
+    {
+        const auto place = [&](Rest& rest) -> at::Tensor& { return side == Side::P ? rest.in_p : rest.in_q; };
+        for (auto& rest : bucket.rests)
+            place(rest).copy_(rest.gradient);
+        world_.all_reduce_sum_(side == Side::P ? bucket.p_message : bucket.q_message);
+        for (auto& rest : bucket.rests)
+            rest.applied.copy_(place(rest));
+    }
+
+    const Group world_;
+    const CompressionOptions options_;
+    std::vector<Bucket> buckets_;
+    std::vector<uint64_t> tickets_;
+    std::unique_ptr<Lane> lane_; ///< last: its thread uses the others
+};
+
+LowRankExchange::LowRankExchange(Group world, const CompressionOptions& options, at::Device device)
+    : impl_(std::make_unique<Impl>(std::move(world), options, device))
+{
+}
+
+LowRankExchange::~LowRankExchange() = default;
+
+void LowRankExchange::lay_out(const Arena& arena, const std::vector<int64_t>& ends)
+{
+    const at::NoGradGuard no_grad;
+    impl_->lay_out(arena, ends);
+}
+
+void LowRankExchange::begin_step()
+{
+    impl_->begin_step();
+}
+
+void LowRankExchange::launch(size_t bucket)
+{
+    impl_->launch(bucket);
+}
+
+void LowRankExchange::wait(size_t bucket)
+{
+    impl_->wait(bucket);
+}
+
+int64_t LowRankExchange::wire_bytes(size_t bucket) const
+{
+    return impl_->wire_bytes(bucket);
+}
+
+void LowRankExchange::end_step()
+{
+    impl_->end_step();
+}
+
+void LowRankExchange::discard_step()
+{
+    const at::NoGradGuard no_grad;
+    impl_->discard_step();
+}
+
+const at::Tensor& LowRankExchange::applied() const
+{
+    return impl_->applied_;
+}
+
+std::vector<std::pair<std::string, at::Tensor>> LowRankExchange::factors() const
+{
+    return impl_->factors();
+}
+
+bool LowRankExchange::next_is_p() const
+{
+    return impl_->p_step_;
+}
+
+void LowRankExchange::set_next_is_p(bool value)
+{
+    impl_->p_step_ = value;
+}
+
+std::vector<Slice> LowRankExchange::compressed() const
+{
+    return impl_->compressed_;
+}
+
+} // namespace gradwind::parallel::detail
