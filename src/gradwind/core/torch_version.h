@@ -2,8 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The only place that tests the torch version. Torch 1.13 (Debian) to 2.11 and later.
 #pragma once
+#include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
+
+#include <cmath>
+#include <limits>
 
 #define GRADWIND_TORCH_AT_LEAST(major, minor)                                                                          \
     (TORCH_VERSION_MAJOR > (major) || (TORCH_VERSION_MAJOR == (major) && TORCH_VERSION_MINOR >= (minor)))
@@ -76,6 +80,24 @@ inline void AutocastState::apply() const
     at::autocast::set_enabled(cuda.enabled);
     at::autocast::set_autocast_gpu_dtype(cuda.dtype);
     at::autocast::set_autocast_cache_enabled(cache);
+}
+#endif
+
+/// Attention of torch's own kernels, without a matrix of all scores in memory.
+/// @param q, k, v [copies, heads, n, width], scores scaled by 1 / sqrt(width)
+/// @param seen [n_queries, n_keys] bool, with a key for every query; undefined: all
+#if GRADWIND_TORCH_AT_LEAST(2, 1)
+inline at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& seen)
+{
+    return seen.defined() ? at::scaled_dot_product_attention(q, k, v, seen) : at::scaled_dot_product_attention(q, k, v);
+}
+#else
+inline at::Tensor fused_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& seen)
+{
+    auto scores = at::matmul(q, k.transpose(2, 3)) / std::sqrt(double(q.size(3)));
+    if (seen.defined())
+        scores = scores.masked_fill(~seen, -std::numeric_limits<double>::infinity());
+    return at::matmul(at::softmax(scores, -1), v);
 }
 #endif
 

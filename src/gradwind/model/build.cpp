@@ -53,9 +53,8 @@ std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkP
     // This decoder does not embed its destination: only what the encoder returned has the network's width.
     GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
                    "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
-    const auto weights = section.get<bool>("initialise_data_extractor_zero", false)
-                             ? GnnBackwardMapper::OutputWeights::Zero
-                             : GnnBackwardMapper::OutputWeights::Drawn;
+    const auto weights =
+        section.get<bool>("initialise_data_extractor_zero", false) ? OutputWeights::Zero : OutputWeights::Drawn;
     return std::make_shared<GnnBackwardMapper>(gnn_options(decoder.part, parts.decoder_edges->width()), n_columns,
                                                weights);
 }

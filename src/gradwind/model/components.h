@@ -29,8 +29,12 @@ public:
 class Processor : public torch::nn::Module
 {
 public:
-    /// @param x [copies * n_hidden, channels] @return the same shape
-    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges) = 0;
+    /// @param x [copies * n_hidden, channels]
+    /// @param edges between the hidden nodes; without chunks where the graph has none
+    /// @param cond [copies * n_hidden, width], what conditions the normalisations (spec §6.3); undefined where nothing
+    ///        does
+    /// @return as x
+    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) = 0;
     virtual void draw(UniformStream& stream) = 0;
 };
 

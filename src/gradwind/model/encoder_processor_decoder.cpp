@@ -69,7 +69,7 @@ at::Tensor EncoderProcessorDecoder::forward(const at::Tensor& x)
         data, hidden, parts_.encoder_edges->forward(copies, parts_.encoder->num_chunks(), data));
     observe("encoder.out_src", encoded.src);
     observe("encoder.out_dst", encoded.dst);
-    auto latent = parts_.processor->forward(encoded.dst, parts_.processor_edges->forward(copies, 1, data));
+    auto latent = parts_.processor->forward(encoded.dst, parts_.processor_edges->forward(copies, 1, data), {});
     observe("processor.out", latent);
     if (parts_.latent_skip == NetworkParts::LatentSkip::Add)
         latent = latent + encoded.dst;

@@ -196,7 +196,7 @@ GnnProcessor::GnnProcessor(const GnnOptions& options, int64_t num_layers) : opti
     }
 }
 
-at::Tensor GnnProcessor::forward(const at::Tensor& x, const EdgeInputs& edges)
+at::Tensor GnnProcessor::forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& /*cond*/)
 {
     TensorList state = {x, edges.features};
     const auto n_layers = int64_t(blocks_.size());

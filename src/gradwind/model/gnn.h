@@ -67,7 +67,6 @@ private:
 class GnnBackwardMapper : public Mapper
 {
 public:
-    enum class OutputWeights { Drawn, Zero };
     GnnBackwardMapper(const GnnOptions& options, int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
@@ -85,7 +84,7 @@ class GnnProcessor : public Processor
 public:
     /// @param options `num_chunks` groups of layers are recomputed at a time; it must divide `num_layers`
     GnnProcessor(const GnnOptions& options, int64_t num_layers);
-    [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges) override;
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) override;
     void draw(UniformStream& stream) override;
 
 private:

@@ -56,10 +56,11 @@ at::Tensor split_product(const Linear& linear, const std::vector<SplitOperand>& 
 
 } // namespace
 
-Linear::Linear(int64_t in, int64_t out)
+Linear::Linear(int64_t in, int64_t out, Bias with_bias)
 {
     weight = register_parameter("weight", at::zeros({out, in}));
-    bias = register_parameter("bias", at::zeros({out}));
+    if (with_bias == Bias::Yes)
+        bias = register_parameter("bias", at::zeros({out}));
 }
 
 at::Tensor Linear::forward(const at::Tensor& x) const
@@ -79,33 +80,98 @@ void Linear::draw(UniformStream& stream)
     const auto weight_bound = std::sqrt(3.0) * (std::sqrt(2.0 / (1.0 + 5.0)) / std::sqrt(fan_in));
     const auto bias_bound = 1.0 / std::sqrt(fan_in);
     stream.fill(weight, -weight_bound, weight_bound);
-    stream.fill(bias, -bias_bound, bias_bound);
+    if (bias.defined())
+        stream.fill(bias, -bias_bound, bias_bound);
 }
 
 void Linear::set_zero()
 {
     const at::NoGradGuard no_gradients;
     weight.zero_();
-    bias.zero_();
+    if (bias.defined())
+        bias.zero_();
 }
 
-LayerNorm::LayerNorm(int64_t channels, LayerKernels::NormResult result) : result_(result)
+std::shared_ptr<Norm> make_norm(const LayerKernels& kernels, int64_t channels)
+{
+    if (kernels.condition_width > 0)
+        return std::make_shared<ConditionalLayerNorm>(channels, kernels);
+    return std::make_shared<LayerNorm>(channels, kernels.norm_result);
+}
+
+LayerNorm::LayerNorm(int64_t channels, LayerKernels::NormResult result, Bias with_bias) : result_(result)
 {
     weight = register_parameter("weight", at::ones({channels}));
-    bias = register_parameter("bias", at::zeros({channels}));
+    if (with_bias == Bias::Yes)
+        bias = register_parameter("bias", at::zeros({channels}));
 }
 
-at::Tensor LayerNorm::forward(const at::Tensor& x) const
+at::Tensor LayerNorm::forward(const at::Tensor& x, const at::Tensor& /*cond*/) const
 {
     const auto y = ops::layer_norm(x, weight, bias, kNormEpsilon);
     return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
+}
+
+void LayerNorm::draw(UniformStream& /*stream*/)
+{
+    reset();
 }
 
 void LayerNorm::reset()
 {
     const at::NoGradGuard no_gradients;
     weight.fill_(1);
-    bias.zero_();
+    if (bias.defined())
+        bias.zero_();
+}
+
+ConditionalLayerNorm::ConditionalLayerNorm(int64_t channels, const LayerKernels& kernels)
+    : result_(kernels.norm_result), start_(kernels.condition_start)
+{
+    scale_ = register_module("scale", std::make_shared<Linear>(kernels.condition_width, channels));
+    bias_ = register_module("bias", std::make_shared<Linear>(kernels.condition_width, channels));
+}
+
+at::Tensor ConditionalLayerNorm::forward(const at::Tensor& x, const at::Tensor& cond) const
+{
+    GRADWIND_CHECK(cond.defined() && cond.size(-1) == scale_->weight.size(1) &&
+                       cond.numel() / cond.size(-1) == x.numel() / x.size(-1),
+                   ShapeError,
+                   "[conditional layer norm] expected a condition with {} columns and a row for each of the {} rows, "
+                   "found {}",
+                   scale_->weight.size(1), x.numel() / x.size(-1),
+                   cond.defined() ? fmt::format("[{}]", fmt::join(cond.sizes().vec(), ", ")) : "none");
+    const auto unit = ops::layer_norm(x, at::ones({x.size(-1)}, scale_->weight.options()), {}, kNormEpsilon);
+    const auto y = unit * (scale_->forward(cond) + 1) + bias_->forward(cond);
+    return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
+}
+
+void ConditionalLayerNorm::draw(UniformStream& stream)
+{
+    for (const auto& linear : {scale_, bias_}) {
+        linear->draw(stream);
+        if (start_ == LayerKernels::ConditionStart::Zero)
+            linear->set_zero();
+    }
+}
+
+DataExtractor::DataExtractor(int64_t channels, int64_t out)
+{
+    norm_ = register_module("0", std::make_shared<LayerNorm>(channels, LayerKernels::NormResult::Promoted));
+    linear_ = register_module("1", std::make_shared<Linear>(channels, out));
+}
+
+at::Tensor DataExtractor::forward(const at::Tensor& x) const
+{
+    return linear_->forward(norm_->forward(x));
+}
+
+void DataExtractor::draw(UniformStream& stream, OutputWeights weights)
+{
+    norm_->reset();
+    linear_->draw(stream);
+    if (weights == OutputWeights::Zero)
+        linear_->set_zero();
 }
 
 HiddenLayer::HiddenLayer(int64_t in, int64_t out, MlpKind kind, ops::Activation activation)

@@ -14,18 +14,31 @@
 namespace gradwind::model
 {
 
+/// Whether a layer has a bias.
+enum class Bias { No, Yes };
+
 /// The layer kernels of a configuration (`layer_kernels`).
 struct LayerKernels {
     ops::Activation activation = ops::Activation::Gelu;
     /// Whether a normalisation returns the type of its input (AutocastLayerNorm) or, under autocast, float32.
     enum class NormResult { InputType, Promoted } norm_result = NormResult::InputType;
+    /// Columns of the condition of a ConditionalLayerNorm; 0 for a plain normalisation.
+    int64_t condition_width = 0;
+    /// What ConditionalLayerNorm starts as: a plain normalisation, or with the weights as drawn.
+    enum class ConditionStart { Zero, Drawn } condition_start = ConditionStart::Zero;
+    /// Of queries and keys, over the columns of a head.
+    struct HeadNorm {
+        NormResult result = NormResult::InputType;
+        Bias bias = Bias::No;
+    };
+    HeadNorm query_norm, key_norm;
 };
 
-/// y = x W^T + b with `weight` [out, in] and `bias` [out].
+/// y = x W^T + b with `weight` [out, in] and, where there is one, `bias` [out].
 class Linear : public torch::nn::Module
 {
 public:
-    Linear(int64_t in, int64_t out);
+    Linear(int64_t in, int64_t out, Bias with_bias = Bias::Yes);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
     /// The part of the map that belongs to input columns [begin, begin + x.size(1)), without the bias.
     [[nodiscard]] at::Tensor part(const at::Tensor& x, int64_t begin) const;
@@ -36,19 +49,68 @@ public:
     at::Tensor bias;
 };
 
-/// Normalisation over the last dimension, eps 1e-5.
-class LayerNorm : public torch::nn::Module
+/// A normalisation over the last dimension, eps 1e-5, with or without a condition.
+class Norm : public torch::nn::Module
 {
 public:
-    LayerNorm(int64_t channels, LayerKernels::NormResult result);
-    [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
+    /// @param x [..., channels]
+    /// @param cond [..., width of the condition]; undefined where the normalisation is not conditioned
+    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const at::Tensor& cond = {}) const = 0;
+    /// Sets the initial weights, drawing what the original draws on the way.
+    virtual void draw(UniformStream& stream) = 0;
+};
+
+/// The normalisation that the layer kernels name: LayerNorm, or ConditionalLayerNorm with a condition.
+[[nodiscard]] std::shared_ptr<Norm> make_norm(const LayerKernels& kernels, int64_t channels);
+
+/// (x - mean) / sqrt(variance + eps) * `weight` + `bias`.
+class LayerNorm : public Norm
+{
+public:
+    LayerNorm(int64_t channels, LayerKernels::NormResult result, Bias with_bias = Bias::Yes);
+    /// Without a look at the condition.
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x, const at::Tensor& cond = {}) const override;
+    void draw(UniformStream& stream) override;
     void reset();
 
     at::Tensor weight;
-    at::Tensor bias;
+    at::Tensor bias; ///< undefined without one
 
 private:
     LayerKernels::NormResult result_;
+};
+
+/// (x - mean) / sqrt(variance + eps) * (1 + scale(cond)) + bias(cond), two Linears of the condition (spec §6.3).
+class ConditionalLayerNorm : public Norm
+{
+public:
+    ConditionalLayerNorm(int64_t channels, const LayerKernels& kernels);
+    /// @throws ShapeError unless there is a row of the condition for each row of x
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x, const at::Tensor& cond) const override;
+    /// Draws for both Linears, scale first; their values are zero all the same unless the kernels say otherwise.
+    void draw(UniformStream& stream) override;
+
+private:
+    LayerKernels::NormResult result_;
+    LayerKernels::ConditionStart start_;
+    std::shared_ptr<Linear> scale_, bias_;
+};
+
+/// What the last layer of a decoder starts with (`initialise_data_extractor_zero`).
+enum class OutputWeights { Drawn, Zero };
+
+/// The end of a transformer's decoder: a plain normalisation and a linear map to the output columns (spec §4.4).
+class DataExtractor : public torch::nn::Module
+{
+public:
+    DataExtractor(int64_t channels, int64_t out);
+    /// @param x [rows, channels] @return [rows, out]
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
+    void draw(UniformStream& stream, OutputWeights weights);
+
+private:
+    std::shared_ptr<LayerNorm> norm_;
+    std::shared_ptr<Linear> linear_;
 };
 
 enum class MlpKind { Mlp, Glu, SwiGlu, GeGlu, ReGlu };

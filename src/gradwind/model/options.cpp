@@ -32,6 +32,26 @@ void require_target(const Config& kernel, const std::vector<std::string>& allowe
         refuse_target(kernel, allowed, {});
 }
 
+/// Refuses options of a normalisation that change its form.
+void require_plain_options(const Config& norm)
+{
+    for (const char* key : {"bias", "elementwise_affine"})
+        GRADWIND_CHECK(norm.get<bool>(key, true), ConfigError,
+                       "[model] {} must be true: normalisations without it are not available yet",
+                       norm.at(key).where());
+    GRADWIND_CHECK(norm.get<double>("eps", 1e-5) == 1e-5, ConfigError,
+                   "[model] {} must be 1e-5, the only one available", norm.at("eps").where());
+}
+
+void read_condition(const Config& norm, LayerKernels& kernels)
+{
+    kernels.condition_width = integer_in(norm, "condition_shape", 16, 1, 1 << 16);
+    kernels.condition_start =
+        norm.get<bool>("zero_init", true) ? LayerKernels::ConditionStart::Zero : LayerKernels::ConditionStart::Drawn;
+    kernels.norm_result =
+        norm.get<bool>("autocast", true) ? LayerKernels::NormResult::InputType : LayerKernels::NormResult::Promoted;
+}
+
 MlpKind mlp_kind(const Config& section)
 {
     static const std::vector<std::string> names = {"mlp", "glu", "swiglu", "geglu", "reglu"};
@@ -135,10 +155,21 @@ LayerKernels layer_kernels(const PartConfig& part)
     if (const auto linear = kernel("Linear"))
         require_target(*linear, {"Linear"});
     if (const auto norm = kernel("LayerNorm")) {
-        require_target(*norm, {"LayerNorm", "AutocastLayerNorm"});
-        if (norm->target() == "LayerNorm")
+        require_target(*norm, {"LayerNorm", "AutocastLayerNorm", "ConditionalLayerNorm"});
+        require_plain_options(*norm);
+        if (norm->target() == "ConditionalLayerNorm")
+            read_condition(*norm, kernels);
+        else if (norm->target() == "LayerNorm")
             kernels.norm_result = LayerKernels::NormResult::Promoted;
     }
+    for (const auto& [name, head] :
+         {std::pair("QueryNorm", &kernels.query_norm), std::pair("KeyNorm", &kernels.key_norm)})
+        if (const auto norm = kernel(name)) {
+            require_target(*norm, {"LayerNorm", "AutocastLayerNorm"});
+            head->bias = norm->get<bool>("bias", true) ? Bias::Yes : Bias::No;
+            if (norm->target() == "LayerNorm")
+                head->result = LayerKernels::NormResult::Promoted;
+        }
     if (const auto activation = kernel("Activation")) {
         const auto found = ops::activation_of(last_component(activation->target()));
         if (!found)
@@ -155,6 +186,11 @@ GnnOptions gnn_options(const PartConfig& part, int64_t edge_width)
     GRADWIND_CHECK(channels == hidden_channels(part.root), ConfigError,
                    "[model] {} is {}, but the network has {} channels; the parts must agree",
                    section.at("num_channels").where(), channels, hidden_channels(part.root));
+    const auto kernels = layer_kernels(part);
+    GRADWIND_CHECK(kernels.condition_width == 0, ConfigError,
+                   "[model] {}: graph networks have no ConditionalLayerNorm; use LayerNorm or AutocastLayerNorm, or a "
+                   "GraphTransformerProcessor or TransformerProcessor",
+                   section.where());
     const auto ratio = section.get<double>("mlp_hidden_ratio", 1.0);
     GRADWIND_CHECK(ratio > 0 && int64_t(double(channels) * ratio + 0.5) >= 1, ConfigError,
                    "[model] {} is {}; the hidden width {} x ratio must be at least 1",
@@ -164,7 +200,7 @@ GnnOptions gnn_options(const PartConfig& part, int64_t edge_width)
             .extra_layers = integer_in(section, "mlp_extra_layers", 0, 0, 1000),
             .hidden_ratio = ratio,
             .mlp_kind = mlp_kind(section),
-            .kernels = layer_kernels(part),
+            .kernels = kernels,
             .num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20),
             .intermediates = section.get<bool>("gradient_checkpointing", true) ? ops::Intermediates::Recompute
                                                                                : ops::Intermediates::Keep};

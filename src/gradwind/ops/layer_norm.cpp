@@ -146,7 +146,7 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
                      weight.scalar_type() == x.scalar_type() && weight.is_contiguous() &&
                      !AutocastState::current().cpu.enabled && x.numel() > 0;
     if (own)
-        return LayerNormFunction::apply(x, weight, bias, epsilon);
+        return LayerNormFunction::apply(x, weight, bias.defined() ? bias : at::zeros_like(weight), epsilon);
     return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
 }
 

@@ -13,7 +13,7 @@ namespace gradwind::ops
 /// the gradients of weight and bias are summed over blocks of rows that do not depend on the number of threads, so that
 /// results have the same bits for any. Elsewhere by torch's.
 ///
-/// @param x [..., channels], @param weight, bias [channels]
+/// @param x [..., channels], @param weight, bias [channels]; bias may be undefined, for none
 [[nodiscard]] at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                                     double epsilon);
 

@@ -1,12 +1,12 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 #define GRADWIND_KERNEL_SET baseline
-namespace gradwind::ops::row_mlp_kernels
+namespace gradwind::ops
 {
 namespace
 {
 constexpr int kVectorBytes = 16;
 constexpr int kTileRows = 6;
 } // namespace
-} // namespace gradwind::ops::row_mlp_kernels
+} // namespace gradwind::ops
 #include "gradwind/ops/row_mlp_kernels_impl.h"

@@ -1,0 +1,12 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#define GRADWIND_KERNEL_SET avx512
+namespace gradwind::ops
+{
+namespace
+{
+constexpr int kVectorBytes = 64;
+constexpr int kTileRows = 8;
+} // namespace
+} // namespace gradwind::ops
+#include "gradwind/ops/window_attention_kernels_impl.h"
