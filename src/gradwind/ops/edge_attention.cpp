@@ -286,6 +286,8 @@ at::Tensor edge_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
                           const EdgeIndex& edges)
 {
     check_shapes(q, k, v, e, edges);
+    if (q.is_cuda() && detail::edge_attention_cuda_takes(q, e))
+        return detail::edge_attention_on_cuda(q, k, v, e, edges);
     if (!q.is_cpu())
         return detail::edge_attention_by_torch(q, k, v, e, edges);
     const auto type = q.scalar_type();

@@ -1,11 +1,9 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// One warp works on one row at a time: lane l holds columns (k * 32 + l) * V + v. Column sums stay in registers while a
-// warp goes through its rows; the warps of a block are then added up in order.
+// One warp works on one row at a time (cuda_rows.cuh). Column sums stay in registers while a warp goes through its
+// rows; the warps of a block are then added up in order.
+#include "gradwind/ops/cuda_rows.cuh"
 #include "gradwind/ops/row_mlp_cuda_kernels.h"
-
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
 
 #include <algorithm>
 #include <stdexcept>
@@ -17,103 +15,10 @@ namespace gradwind::ops::row_mlp_cuda
 namespace
 {
 
-constexpr int kWarps = 4;
-constexpr int kThreads = 32 * kWarps;
+using namespace cuda_rows;
+
 /// Blocks that share the rows where column sums are made.
 constexpr int64_t kMostParts = 1024;
-
-__device__ float to_float(float x)
-{
-    return x;
-}
-__device__ float to_float(__nv_bfloat16 x)
-{
-    return __bfloat162float(x);
-}
-__device__ void store(float& to, float x)
-{
-    to = x;
-}
-__device__ void store(__nv_bfloat16& to, float x)
-{
-    to = __float2bfloat16(x);
-}
-
-template <class T, int V>
-struct alignas(sizeof(T) * V) Pack {
-    T values[V];
-};
-
-/// The columns of a row that a lane holds: N packs of V.
-template <class T, int V, int N>
-struct Lane {
-    int64_t width;
-    int lane;
-
-    __device__ int64_t column(int k) const { return (int64_t(k) * 32 + lane) * V; }
-    __device__ bool has(int k) const { return column(k) < width; }
-
-    __device__ void load(const T* row, float (&x)[N][V]) const
-    {
-#pragma unroll
-        for (int k = 0; k < N; ++k) {
-            if (has(k)) {
-                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    x[k][v] = to_float(pack.values[v]);
-            } else {
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    x[k][v] = 0;
-            }
-        }
-    }
-    __device__ void add(const T* row, float (&x)[N][V]) const
-    {
-#pragma unroll
-        for (int k = 0; k < N; ++k)
-            if (has(k)) {
-                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    x[k][v] += to_float(pack.values[v]);
-            }
-    }
-    __device__ void write(T* row, const float (&x)[N][V]) const
-    {
-#pragma unroll
-        for (int k = 0; k < N; ++k)
-            if (has(k)) {
-                Pack<T, V> pack;
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    store(pack.values[v], x[k][v]);
-                *reinterpret_cast<Pack<T, V>*>(row + column(k)) = pack;
-            }
-    }
-    __device__ float parameter(const float* values, int k, int v) const
-    {
-        return values && has(k) ? values[column(k) + v] : 0.0F;
-    }
-    __device__ void write_sums(float* row, const float (&x)[N][V]) const
-    {
-#pragma unroll
-        for (int k = 0; k < N; ++k)
-            if (has(k))
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    row[column(k) + v] = x[k][v];
-    }
-};
-
-__device__ float warp_sum(float x)
-{
-#pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2)
-        x += __shfl_xor_sync(0xffffffffU, x, offset);
-    return x;
-}
 
 __device__ float gelu(float x)
 {
@@ -336,14 +241,6 @@ __global__ void segment_sum_kernel(int64_t segments, int64_t width, const T* row
     lane.write(out + segment * width, sum);
 }
 
-void check(const char* what)
-{
-    const auto status = cudaGetLastError();
-    if (status != cudaSuccess)
-        throw std::runtime_error(std::string("[row_mlp] the kernel `") + what +
-                                 "` could not be started: " + cudaGetErrorString(status));
-}
-
 /// Calls `use` with the first number of packs a lane can hold that covers a width. Few numbers: every one is compiled.
 template <class T, int V, int... N, class Use>
 void with_packs(int64_t width, const Use& use)
@@ -378,11 +275,6 @@ void with_type(const Launch& launch, const Use& use)
     }
 }
 
-unsigned blocks_for(int64_t rows)
-{
-    return unsigned((rows + kWarps - 1) / kWarps);
-}
-
 cudaStream_t stream_of(const Launch& launch)
 {
     return static_cast<cudaStream_t>(launch.stream);
@@ -404,7 +296,7 @@ void activate(const Launch& launch, void* z, const float* bias, const Spread (&s
             launch.rows, launch.width, static_cast<T*>(z), bias, static_cast<const T*>(spread[0].rows), spread[0].index,
             static_cast<const T*>(spread[1].rows), spread[1].index, static_cast<T*>(a), keep == Keep::Argument);
     });
-    check("activate");
+    check("row_mlp", "activate");
 }
 
 void finish(const Launch& launch, const void* z, const float* bias, const Norm& norm, const void* residual, void* out)
@@ -416,7 +308,7 @@ void finish(const Launch& launch, const void* z, const float* bias, const Norm& 
             launch.rows, launch.width, static_cast<const T*>(z), bias, norm, static_cast<const T*>(residual),
             static_cast<T*>(out));
     });
-    check("finish");
+    check("row_mlp", "finish");
 }
 
 void finish_backward(const Launch& launch, const void* z, const float* bias, const Norm& norm,
@@ -429,7 +321,7 @@ void finish_backward(const Launch& launch, const void* z, const float* bias, con
             static_cast<const T*>(gradient.sums), gradient.destination, static_cast<T*>(dz), static_cast<T*>(total),
             parts);
     });
-    check("finish_backward");
+    check("row_mlp", "finish_backward");
 }
 
 void activate_backward(const Launch& launch, const void* pre, void* da, float* bias_parts)
@@ -439,7 +331,7 @@ void activate_backward(const Launch& launch, const void* pre, void* da, float* b
         activate_backward_kernel<T, V, N><<<unsigned(count_parts(launch.rows)), kThreads, shared, stream_of(launch)>>>(
             launch.rows, launch.width, static_cast<const T*>(pre), static_cast<T*>(da), bias_parts);
     });
-    check("activate_backward");
+    check("row_mlp", "activate_backward");
 }
 
 void segment_sum(const Launch& launch, const void* rows, const int64_t* ptr, const int64_t* order, void* out)
@@ -450,7 +342,7 @@ void segment_sum(const Launch& launch, const void* rows, const int64_t* ptr, con
         segment_sum_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
             launch.rows, launch.width, static_cast<const T*>(rows), ptr, order, static_cast<T*>(out));
     });
-    check("segment_sum");
+    check("row_mlp", "segment_sum");
 }
 
 } // namespace gradwind::ops::row_mlp_cuda

@@ -1,0 +1,124 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Rows of a matrix as a warp holds them: lane l has columns (k * 32 + l) * V + v, N packs of V. Arithmetic is float32.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace gradwind::ops::cuda_rows
+{
+
+constexpr int kWarps = 4;
+constexpr int kThreads = 32 * kWarps;
+__device__ inline float to_float(float x)
+{
+    return x;
+}
+__device__ inline float to_float(__nv_bfloat16 x)
+{
+    return __bfloat162float(x);
+}
+__device__ inline void store(float& to, float x)
+{
+    to = x;
+}
+__device__ inline void store(__nv_bfloat16& to, float x)
+{
+    to = __float2bfloat16(x);
+}
+
+template <class T, int V>
+struct alignas(sizeof(T) * V) Pack {
+    T values[V];
+};
+
+/// The columns of a row that a lane holds: N packs of V.
+template <class T, int V, int N>
+struct Lane {
+    int64_t width;
+    int lane;
+
+    __device__ int64_t column(int k) const { return (int64_t(k) * 32 + lane) * V; }
+    __device__ bool has(int k) const { return column(k) < width; }
+
+    __device__ void load(const T* row, float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+            if (has(k)) {
+                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] = to_float(pack.values[v]);
+            } else {
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] = 0;
+            }
+        }
+    }
+    __device__ void add(const T* row, float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k)) {
+                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    x[k][v] += to_float(pack.values[v]);
+            }
+    }
+    __device__ void write(T* row, const float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k)) {
+                Pack<T, V> pack;
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    store(pack.values[v], x[k][v]);
+                *reinterpret_cast<Pack<T, V>*>(row + column(k)) = pack;
+            }
+    }
+    __device__ float parameter(const float* values, int k, int v) const
+    {
+        return values && has(k) ? values[column(k) + v] : 0.0F;
+    }
+    __device__ void write_sums(float* row, const float (&x)[N][V]) const
+    {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
+            if (has(k))
+#pragma unroll
+                for (int v = 0; v < V; ++v)
+                    row[column(k) + v] = x[k][v];
+    }
+};
+
+__device__ inline float warp_sum(float x)
+{
+#pragma unroll
+    for (int offset = 16; offset > 0; offset /= 2)
+        x += __shfl_xor_sync(0xffffffffU, x, offset);
+    return x;
+}
+
+/// Blocks of kWarps warps, one warp a row.
+inline unsigned blocks_for(int64_t rows)
+{
+    return unsigned((rows + kWarps - 1) / kWarps);
+}
+
+inline void check(const char* module, const char* kernel)
+{
+    const auto status = cudaGetLastError();
+    if (status != cudaSuccess)
+        throw std::runtime_error("[" + std::string(module) + "] the kernel `" + kernel +
+                                 "` could not be started: " + cudaGetErrorString(status));
+}
+
+} // namespace gradwind::ops::cuda_rows

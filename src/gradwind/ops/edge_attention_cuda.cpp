@@ -1,0 +1,194 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// edge_attention by the kernels of edge_attention_cuda_kernels.h.
+#include "gradwind/core/torch_version.h"
+#include "gradwind/ops/edge_attention_cuda_kernels.h"
+#include "gradwind/ops/edge_attention_impl.h"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/csrc/autograd/custom_function.h>
+#include <torch/custom_class.h>
+
+#include <cmath>
+
+namespace gradwind::ops::detail
+{
+
+namespace
+{
+
+using namespace edge_attention_cuda;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+enum Operand : size_t { Query, Key, Value, Features, Weight, Bias, kOperands };
+
+struct CallState : torch::CustomClassHolder {
+    EdgeIndex edges;
+};
+
+Real real_of(const at::Tensor& x)
+{
+    return x.scalar_type() == at::kBFloat16 ? Real::BFloat16 : Real::Float;
+}
+
+Rows rows_of(const at::Tensor& x)
+{
+    return {x.data_ptr(), x.stride(0)};
+}
+
+/// Heads and depth side by side, rows that begin where 16 bytes can be read at once.
+at::Tensor aligned_rows(const at::Tensor& x)
+{
+    const bool dense = x.stride(2) == 1 && x.stride(1) == x.size(2);
+    const auto bytes = int64_t(x.element_size());
+    const bool aligned = x.stride(0) * bytes % 16 == 0 && x.storage_offset() * bytes % 16 == 0;
+    return dense && aligned ? x : x.contiguous();
+}
+
+/// [n, heads, depth] or [n, heads, columns] with the heads first, as batched products want them.
+at::Tensor heads_first(const at::Tensor& x)
+{
+    return x.transpose(0, 1);
+}
+
+/// One call; keeps alive what the task points to.
+class Call
+{
+public:
+    Call(const EdgeIndex& edges, const variable_list& operands)
+        : edges_(edges), operands_(operands), transposed_(operands[Weight].to(at::kFloat).t().contiguous()),
+          features_(operands[Features].to(at::kFloat).contiguous()), bias_(operands[Bias].to(at::kFloat).contiguous())
+    {
+        const auto ids = [](const at::Tensor& t) { return t.data_ptr<int64_t>(); };
+        const auto& q = operands[Query];
+        task_ = {.real = real_of(q),
+                 .n_src = edges.n_src,
+                 .n_dst = edges.n_dst,
+                 .heads = int(q.size(1)),
+                 .depth = int(q.size(2)),
+                 .features = int(features_.size(1)),
+                 .src = ids(edges.src),
+                 .dst = ids(edges.dst),
+                 .dst_ptr = ids(edges.dst_ptr),
+                 .by_src = ids(edges.by_src),
+                 .src_ptr = ids(edges.src_ptr),
+                 .q = rows_of(q),
+                 .k = rows_of(operands[Key]),
+                 .v = rows_of(operands[Value]),
+                 .f = features_.data_ptr<float>(),
+                 .weight = transposed_.data_ptr<float>(),
+                 .bias = bias_.data_ptr<float>(),
+                 .scale = float(1 / std::sqrt(double(q.size(2)))),
+                 .stream = c10::cuda::getCurrentCUDAStream(q.device().index()).stream()};
+    }
+
+    [[nodiscard]] std::pair<at::Tensor, at::Tensor> forward() const
+    {
+        const auto& q = operands_[Query];
+        auto out = at::empty({q.size(0), q.size(1) * q.size(2)}, options());
+        auto lse = at::empty({q.size(0), q.size(1)}, options().dtype(at::kFloat));
+        edge_attention_cuda::forward(task_, out.data_ptr(), lse.data_ptr<float>());
+        return {out, lse};
+    }
+
+    [[nodiscard]] variable_list backward(const at::Tensor& out, const at::Tensor& lse, const at::Tensor& grad) const
+    {
+        const auto& q = operands_[Query];
+        const auto heads = q.size(1), depth = q.size(2), n_features = features_.size(1);
+        const auto wide = options().dtype(at::kFloat);
+        variable_list result(kOperands);
+        for (const auto i : {Query, Key, Value})
+            result[i] = at::empty({operands_[i].size(0), heads, depth}, options());
+        if (operands_[Features].requires_grad())
+            result[Features] = at::empty({features_.size(0), n_features}, wide);
+        auto of_values = at::empty({q.size(0), heads, kMostFeatures}, options());
+        auto of_scores = at::empty_like(of_values);
+        auto shares = at::empty({features_.size(0), heads}, wide);
+        auto slopes = at::empty_like(shares);
+        edge_attention_cuda::backward(
+            task_, {.grad_out = grad.data_ptr(),
+                    .out = out.data_ptr(),
+                    .lse = lse.data_ptr<float>(),
+                    .grad_q = result[Query].data_ptr(),
+                    .grad_k = result[Key].data_ptr(),
+                    .grad_v = result[Value].data_ptr(),
+                    .grad_f = result[Features].defined() ? result[Features].data_ptr<float>() : nullptr,
+                    .features_of_values = of_values.data_ptr(),
+                    .features_of_scores = of_scores.data_ptr(),
+                    .shares = shares.data_ptr<float>(),
+                    .slopes = slopes.data_ptr<float>()});
+        const auto by_heads = grad.view({q.size(0), heads, depth});
+        const auto outer = [](const at::Tensor& x, const at::Tensor& u) {
+            return at::bmm(heads_first(x).transpose(1, 2), heads_first(u));
+        };
+        const auto weight = outer(by_heads, of_values) + outer(q, of_scores); // [heads, depth, kMostFeatures]
+        result[Weight] = weight.narrow(2, 0, n_features).reshape({heads * depth, n_features});
+        const auto reached = edges_.dst_ptr.slice(0, 1).gt(edges_.dst_ptr.slice(0, 0, -1)).to(grad.scalar_type());
+        result[Bias] = at::mv(grad.t(), reached);
+        return result;
+    }
+
+private:
+    [[nodiscard]] at::TensorOptions options() const { return operands_[Query].options().requires_grad(false); }
+
+    const EdgeIndex& edges_;
+    const variable_list& operands_;
+    at::Tensor transposed_, features_, bias_;
+    Task task_;
+};
+
+struct EdgeAttentionCuda : torch::autograd::Function<EdgeAttentionCuda> {
+    static at::Tensor forward(AutogradContext* context, at::TensorList operands,
+                              const c10::intrusive_ptr<CallState>& state)
+    {
+        const auto given = operands.vec();
+        const c10::cuda::CUDAGuard device(given[Query].device());
+        const AutocastGuard own_precision({});
+        const auto [out, lse] = Call(state->edges, given).forward();
+        auto saved = given;
+        saved.insert(saved.end(), {out, lse});
+        context->save_for_backward(std::move(saved));
+        context->saved_data["state"] = c10::IValue::make_capsule(state);
+        return out;
+    }
+
+    static variable_list backward(AutogradContext* context, const variable_list& gradients)
+    {
+        const auto saved = context->get_saved_variables();
+        const auto state = c10::static_intrusive_pointer_cast<CallState>(context->saved_data["state"].toCapsule());
+        const c10::cuda::CUDAGuard device(saved[Query].device());
+        const AutocastGuard own_precision({});
+        auto result = Call(state->edges, saved)
+                          .backward(saved[kOperands], saved[kOperands + 1],
+                                    gradients[0].to(saved[Query].scalar_type()).contiguous());
+        for (size_t i = 0; i < kOperands; ++i)
+            if (result[i].defined())
+                result[i] = result[i].to(saved[i].scalar_type());
+        result.resize(kOperands + 1);
+        return result;
+    }
+};
+
+} // namespace
+
+bool edge_attention_cuda_takes(const at::Tensor& q, const EdgeTerm& e)
+{
+    const auto type = q.scalar_type();
+    return (type == at::kFloat || type == at::kBFloat16) && takes(real_of(q), q.size(1), q.size(2), e.features.size(1));
+}
+
+at::Tensor edge_attention_on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const EdgeTerm& e,
+                                  const EdgeIndex& edges)
+{
+    auto state = c10::make_intrusive<CallState>();
+    state->edges = edges;
+    const auto type = q.scalar_type();
+    const variable_list operands = {
+        aligned_rows(q), aligned_rows(k.to(type)), aligned_rows(v.to(type)), e.features, e.weight, e.bias};
+    return EdgeAttentionCuda::apply(at::TensorList(operands), state);
+}
+
+} // namespace gradwind::ops::detail

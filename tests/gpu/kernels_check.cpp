@@ -1,0 +1,155 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Compares the kernels of a GPU with those of the CPU in float64, results and every gradient, and prints a table.
+// Exit code 1 if one is off. Needs a GPU; check.py does the same for whole trainings.
+#include "gradwind/core/torch_version.h"
+#include "gradwind/ops/edge_attention.h"
+#include "gradwind/ops/row_mlp.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/format.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+
+namespace
+{
+
+using namespace gradwind;
+using Tensors = std::vector<at::Tensor>;
+
+/// Node i receives i % 7 edges; every fifth source sends none.
+ops::EdgeIndex random_edges(int64_t n_src, int64_t n_dst)
+{
+    std::vector<int64_t> src, dst;
+    for (int64_t i = 0; i < n_dst; ++i)
+        for (int64_t e = 0; e < i % 7; ++e) {
+            const auto j = (i * 7919 + e * 104729) % n_src;
+            src.push_back(j % 5 == 0 ? (j + 1) % n_src : j);
+            dst.push_back(i);
+        }
+    return ops::make_edge_index(src, dst, n_src, n_dst);
+}
+
+class Check
+{
+public:
+    using Function = std::function<Tensors(const Tensors& inputs, const ops::EdgeIndex& edges)>;
+
+    /// Results and gradients of `function` on the GPU in `type`, against the CPU in float64 on the same numbers.
+    void run(const std::string& name, const Tensors& inputs, const ops::EdgeIndex& edges, at::ScalarType type,
+             const std::vector<bool>& reduced, const Function& function)
+    {
+        const bool low = type == at::kBFloat16;
+        Tensors exact, device;
+        for (size_t i = 0; i < inputs.size(); ++i) {
+            const auto own = low && reduced[i] ? inputs[i].to(at::kBFloat16) : inputs[i].to(at::kFloat);
+            exact.push_back(own.to(at::kDouble).requires_grad_());
+            device.push_back(own.to(at::kCUDA).requires_grad_());
+        }
+        const auto expected = results(exact, edges, function);
+        AutocastState autocast;
+        autocast.cuda = AutocastState::Device{low, at::kBFloat16};
+        Tensors found;
+        {
+            const AutocastGuard guard(autocast);
+            found = results(device, edges.to(at::Device(at::kCUDA, 0)), function);
+        }
+        double worst = 0;
+        for (size_t i = 0; i < expected.size(); ++i) {
+            const auto difference = (found[i].detach().cpu().to(at::kDouble) - expected[i]).norm().item<double>();
+            worst = std::max(worst, difference / std::max(expected[i].norm().item<double>(), 1e-12));
+        }
+        const double allowed = low ? 2e-2 : 2e-5;
+        failed_ = failed_ || !(worst <= allowed);
+        fmt::print("{:50} {:5} {:10.2e} {:10.2e}  {}\n", name, low ? "bf16" : "fp32", worst, allowed,
+                   worst <= allowed ? "ok" : "WRONG");
+    }
+
+    [[nodiscard]] bool failed() const { return failed_; }
+
+private:
+    /// Values, then gradients of a weighted sum of them.
+    static Tensors results(const Tensors& inputs, const ops::EdgeIndex& edges, const Function& function)
+    {
+        auto out = function(inputs, edges);
+        at::Tensor loss = at::zeros({}, inputs[0].options().dtype(at::kDouble).requires_grad(false));
+        for (const auto& value : out) {
+            // The same on both sides and exact in bf16; random, for sums of a pattern would cancel.
+            const auto weights = at::randn(value.sizes(), at::make_generator<at::CPUGeneratorImpl>(11), at::kFloat)
+                                     .to(at::kBFloat16)
+                                     .to(value.device(), at::kDouble);
+            loss = loss + (value.to(at::kDouble) * weights).sum();
+        }
+        for (const auto& gradient : torch::autograd::grad({loss}, inputs))
+            out.push_back(gradient);
+        for (auto& value : out)
+            value = value.detach().to(at::kDouble);
+        return out;
+    }
+
+    bool failed_ = false;
+};
+
+void attention(Check& check, at::ScalarType type, int64_t heads, int64_t depth, int64_t columns)
+{
+    const auto edges = random_edges(300, 400);
+    const auto width = heads * depth;
+    const Tensors inputs = {at::randn({400, heads, depth}),      at::randn({300, heads, depth}),
+                            at::randn({300, heads, depth}),      at::randn({edges.n_edges(), columns}),
+                            at::randn({width, columns}).mul(.3), at::randn({width}).mul(.3)};
+    check.run(fmt::format("edge_attention, {} heads of {}, {} features", heads, depth, columns), inputs, edges, type,
+              {true, true, true, false, false, false}, [](const Tensors& x, const ops::EdgeIndex& index) {
+                  return Tensors{ops::edge_attention(x[0], x[1], x[2], {x[3], x[4], x[5]}, index)};
+              });
+}
+
+void perceptron(Check& check, at::ScalarType type, int64_t width, int64_t out)
+{
+    const auto edges = random_edges(300, 400);
+    const auto weight = [](int64_t rows, int64_t columns) {
+        return at::randn({rows, columns}).div(std::sqrt(double(columns)));
+    };
+    Tensors inputs = {at::randn({400, width}),  at::randn({300, width}), at::randn({edges.n_edges(), width}),
+                      weight(width, 3 * width), weight(width, width),    weight(width, width)};
+    for (int layer = 0; layer < 3; ++layer)
+        inputs.push_back(at::randn({width}).mul(.3));
+    inputs.push_back(at::rand({width}).add(.5));
+    inputs.push_back(at::randn({width}).mul(.3));
+    using At = ops::RowMlpOperand::At;
+    check.run(fmt::format("row_mlp of edges, {} columns", width), inputs, edges, type,
+              {true, true, true, false, false, false, false, false, false, false, false},
+              [](const Tensors& x, const ops::EdgeIndex& index) {
+                  const auto result = ops::row_mlp({{x[3], x[4], x[5]}, {x[6], x[7], x[8]}, x[9], x[10]},
+                                                   {{x[0], At::Destination}, {x[1], At::Source}, {x[2]}},
+                                                   {&index, 2, ops::RowMlpOptions::Sums::AtDestination});
+                  return Tensors{result.rows, result.sums};
+              });
+    const Tensors plain = {at::randn({500, 11}), weight(width, 11), weight(out, width), at::randn({width}).mul(.3),
+                           at::randn({out}).mul(.3)};
+    check.run(fmt::format("row_mlp of 11 columns to {}, no norm", out), plain, edges, type,
+              {true, false, false, false, false}, [](const Tensors& x, const ops::EdgeIndex&) {
+                  return Tensors{ops::row_mlp({{x[1], x[2]}, {x[3], x[4]}, {}, {}}, {{x[0]}}).rows};
+              });
+}
+
+} // namespace
+
+int main()
+{
+    at::manual_seed(7);
+    Check check;
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+        for (const auto& [heads, depth, columns] :
+             std::vector<std::array<int64_t, 3>>{{16, 32, 11}, {16, 64, 11}, {4, 16, 3}, {2, 128, 16}, {3, 8, 11}})
+            attention(check, type, heads, depth, columns);
+        perceptron(check, type, 128, 100);
+        perceptron(check, type, 512, 90);
+        perceptron(check, type, 1024, 101);
+    }
+    return check.failed() ? 1 : 0;
+}
