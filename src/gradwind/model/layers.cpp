@@ -141,7 +141,9 @@ at::Tensor ConditionalLayerNorm::forward(const at::Tensor& x, const at::Tensor& 
                    "found {}",
                    scale_->weight.size(1), x.numel() / x.size(-1),
                    cond.defined() ? fmt::format("[{}]", fmt::join(cond.sizes().vec(), ", ")) : "none");
-    const auto unit = ops::layer_norm(x, at::ones({x.size(-1)}, scale_->weight.options()), {}, kNormEpsilon);
+    // What is multiplied next stays in float32 where the result does.
+    const auto wide = result_ == LayerKernels::NormResult::Promoted && x.is_cuda() ? x.to(at::kFloat) : x;
+    const auto unit = ops::layer_norm(wide, at::ones({x.size(-1)}, scale_->weight.options()), {}, kNormEpsilon);
     const auto y = unit * (scale_->forward(cond) + 1) + bias_->forward(cond);
     return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
 }

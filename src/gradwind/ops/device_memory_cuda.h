@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// The allocator of a GPU; device_memory_cuda.cpp, or device_memory_no_cuda.cpp where there is none.
+// The allocator of a GPU; device_memory_cuda.cpp, or no_cuda.cpp where there is none.
 #pragma once
 #include "gradwind/ops/device_memory.h"
 

@@ -3,6 +3,7 @@
 #include "gradwind/ops/layer_norm.h"
 
 #include "gradwind/core/torch_version.h"
+#include "gradwind/ops/layer_norm_impl.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
@@ -147,6 +148,8 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
                      !AutocastState::current().cpu.enabled && x.numel() > 0;
     if (own)
         return LayerNormFunction::apply(x, weight, bias.defined() ? bias : at::zeros_like(weight), epsilon);
+    if (detail::layer_norm_cuda_takes(x, weight))
+        return detail::layer_norm_on_cuda(x, weight, bias, epsilon);
     return at::layer_norm(x, weight.sizes(), weight, bias, epsilon);
 }
 

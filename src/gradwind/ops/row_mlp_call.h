@@ -33,7 +33,7 @@ struct RowMlpColumns {
 
 using torch::autograd::variable_list;
 
-/// The call on a GPU: rows, and sums where they are asked for. row_mlp_no_cuda.cpp stands in where there is none.
+/// The call on a GPU: rows, and sums where they are asked for. no_cuda.cpp stands in where there is none.
 [[nodiscard]] variable_list row_mlp_cuda_forward(const RowMlpCall& call, const variable_list& tensors);
 /// @param gradients of rows and sums, either may be undefined @param wanted by tensor
 [[nodiscard]] variable_list row_mlp_cuda_backward(const RowMlpCall& call, const variable_list& tensors,

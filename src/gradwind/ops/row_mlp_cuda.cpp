@@ -239,7 +239,8 @@ private:
             activated.push_back(at::empty_like(z));
             run_activation(l, begin, z, activated.back(), Keep::Argument);
             arguments.push_back(z);
-            z = at::mm(activated.back(), weights_[l].t());
+            // What the last layer gives matters to a normalisation only.
+            z = l + 1 < last || call_.norm ? at::mm(activated.back(), weights_[l].t()) : empty(n, width(last));
         }
         at::Tensor total;
         if (call_.residual && result[*call_.residual].defined())
