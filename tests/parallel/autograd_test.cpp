@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/parallel/autograd.h"
+#include "gradwind/parallel/head_exchange.h"
 
 #include "gradwind/core/error.h"
 #include "gradwind/ops/checkpoint.h"
@@ -188,6 +189,28 @@ GRADWIND_MULTIRANK_TEST(HaloExchange, ARecomputedRegionDoesNotExchangeAgain, Ran
     EXPECT_TRUE(at::equal(gradients[0], gradients[1]));
     EXPECT_EQ(calls[0], 4) << "two exchanges there and two back";
     EXPECT_EQ(calls[1], 4);
+}
+
+GRADWIND_MULTIRANK_TEST(HeadExchange, GivesAllRowsOfSomeHeadsAndItsTrueAdjoint, RankCounts{1, 2, 3, 4})
+{
+    constexpr int64_t heads = 5, depth = 2, copies = 2;
+    const Example example(world.size());
+    for (const auto& rows : {example.sources, Partition::contiguous(9, world.size())}) {
+        const HeadExchange exchange(world, rows, copies, heads, at::kCPU);
+        const auto whole = numbers(4, {copies, 9, heads * depth});
+        const auto x = rows_of(whole, rows, world.rank());
+        const auto own = exchange.own_heads();
+        const auto all = exchange.to_heads(x);
+        EXPECT_TRUE(at::equal(all, whole.flatten(0, 1).narrow(1, own.begin * depth, own.size * depth)));
+        EXPECT_TRUE(at::equal(exchange.to_rows(all), x));
+        expect_adjoint(
+            world, [&](const at::Tensor& t) { return exchange.to_heads(t); }, x);
+        expect_adjoint(
+            world, [&](const at::Tensor& t) { return exchange.to_rows(t); }, all);
+    }
+    if (world.size() > 1) {
+        EXPECT_THROW(HeadExchange(world, example.sources, 1, 1, at::kCPU), ConfigError);
+    }
 }
 
 TEST(HaloExchange, AGroupOfOneReturnsItsInput)

@@ -12,17 +12,24 @@ namespace gradwind::model
 namespace
 {
 
-std::shared_ptr<EdgeProvider> build_edges(const graph::Graph& graph, const std::string& source,
+ShardStrategy shard_strategy(const Config& section)
+{
+    return section.get<std::string>("shard_strategy", "edges") == "heads" ? ShardStrategy::Heads : ShardStrategy::Edges;
+}
+
+std::shared_ptr<EdgeProvider> build_edges(const ModelInputs& inputs, const std::string& source,
                                           const std::string& target, const PartConfig& part,
                                           const std::string& trainables)
 {
+    const auto& graph = inputs.graph;
     const auto* edges = graph.edge_set(source, target);
     GRADWIND_CHECK(edges != nullptr && !edges->src.empty(), ConfigError,
                    "[model] {} needs edges {} -> {}, which the graph does not have; add an edge builder for them",
                    part.section.where(), source, target);
     const auto count = [&](const std::string& name) { return int64_t(graph.node_set(name).lat_rad.size()); };
     return std::make_shared<EdgeProvider>(*edges, count(source), count(target), edge_attributes(part),
-                                          edge_trainables(part, trainables));
+                                          edge_trainables(part, trainables), inputs.sharding,
+                                          shard_strategy(part.section));
 }
 
 std::vector<TargetFeature> target_features(const NamedMapper& decoder)
@@ -106,6 +113,15 @@ void check_parts(const Config& encoder, const Config& processor, const Config& d
                       {"GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"});
 }
 
+/// Refuses parts that several processes cannot share, where several do.
+template <class Part>
+void check_shared(const Config& section, const Part& part, const parallel::Sharding& sharding)
+{
+    GRADWIND_CHECK(sharding.group.size() == 1 || part.shared_work(), ConfigError,
+                   "[model] {}: a {} cannot be shared by {} processes yet; use system.hardware.num_gpus_per_model=1",
+                   section.where(), section.target(), sharding.group.size());
+}
+
 } // namespace
 
 std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs& inputs)
@@ -128,7 +144,8 @@ std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs
     parts.target_features = target_features(decoder);
     parts.node_attributes = std::make_shared<NodeAttributes>();
     const auto add_nodes = [&](const std::string& name) {
-        parts.node_attributes->add(inputs.graph.node_set(name), node_trainables(root, name));
+        parts.node_attributes->add(inputs.graph.node_set(name), node_trainables(root, name),
+                                   inputs.sharding.own_rows(name));
     };
     add_nodes(parts.data_nodes);
     if (parts.hidden_nodes != parts.data_nodes)
@@ -136,12 +153,15 @@ std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs
 
     const auto& data = parts.data_nodes;
     const auto& hidden = parts.hidden_nodes;
-    parts.encoder_edges = build_edges(inputs.graph, data, hidden, encoder.part, data + "2" + hidden);
+    parts.encoder_edges = build_edges(inputs, data, hidden, encoder.part, data + "2" + hidden);
     parts.encoder = build_encoder(encoder, parts, inputs.n_step_input * inputs.variables.n_input());
-    parts.processor_edges = build_edges(inputs.graph, hidden, hidden, processor, hidden + "2" + hidden);
+    parts.processor_edges = build_edges(inputs, hidden, hidden, processor, hidden + "2" + hidden);
     parts.processor = build_processor(processor, parts);
-    parts.decoder_edges = build_edges(inputs.graph, hidden, data, decoder.part, hidden + "2" + data);
+    parts.decoder_edges = build_edges(inputs, hidden, data, decoder.part, hidden + "2" + data);
     parts.decoder = build_decoder(decoder, parts, inputs.n_step_output * inputs.variables.n_output());
+    check_shared(encoder.part.section, *parts.encoder, inputs.sharding);
+    check_shared(processor.section, *parts.processor, inputs.sharding);
+    check_shared(decoder.part.section, *parts.decoder, inputs.sharding);
     if (const auto boundings = find_for_dataset(root, "bounding", inputs.dataset_name))
         for (const auto& section : boundings->items())
             parts.boundings.push_back(build_bounding(section, inputs.variables, inputs.statistics));

@@ -11,6 +11,12 @@
 namespace gradwind::model
 {
 
+/// What a part of a shared model exchanges in one forward pass; backward sends as much back.
+struct SharedWork {
+    int64_t halo_columns = 0;   ///< of an exchanged row
+    int64_t halo_exchanges = 1; ///< over the part's edges
+};
+
 /// Maps one node set onto another; encoder and decoder are of this type.
 class Mapper : public torch::nn::Module
 {
@@ -22,6 +28,8 @@ public:
     /// @param src [copies * n_src, src_width], @param dst [copies * n_dst, dst_width]
     [[nodiscard]] virtual Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) = 0;
     [[nodiscard]] virtual int64_t num_chunks() const = 0;
+    /// Nothing: this part cannot be shared by several processes.
+    [[nodiscard]] virtual std::optional<SharedWork> shared_work() const { return std::nullopt; }
     virtual void draw(UniformStream& stream) = 0;
 };
 
@@ -35,6 +43,8 @@ public:
     ///        does
     /// @return as x
     [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) = 0;
+    /// Nothing: this part cannot be shared by several processes.
+    [[nodiscard]] virtual std::optional<SharedWork> shared_work() const { return std::nullopt; }
     virtual void draw(UniformStream& stream) = 0;
 };
 

@@ -123,6 +123,21 @@ at::Tensor EncoderProcessorDecoder::with_residual(const at::Tensor& columns, con
     return out.index_add(-1, output_prognostic_.to(x.device()), start.expand({-1, parts_.n_step_output, -1, -1, -1}));
 }
 
+std::vector<ForecastModel::SharedPart> EncoderProcessorDecoder::shared_parts() const
+{
+    const auto& data = parts_.data_nodes;
+    const auto& hidden = parts_.hidden_nodes;
+    std::vector<SharedPart> result;
+    const auto add = [&](const char* name, const std::string& source, const std::string& target, const auto& part) {
+        const auto work = part->shared_work().value_or(SharedWork{});
+        result.push_back({name, source, target, work.halo_columns, work.halo_exchanges});
+    };
+    add("encoder", data, hidden, parts_.encoder);
+    add("processor", hidden, hidden, parts_.processor);
+    add("decoder", hidden, data, parts_.decoder);
+    return result;
+}
+
 void EncoderProcessorDecoder::draw(UniformStream& stream)
 {
     parts_.node_attributes->reset();

@@ -34,6 +34,7 @@ class EncoderProcessorDecoder : public ForecastModel
 public:
     EncoderProcessorDecoder(NetworkParts parts, const VariableTable& variables);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x) override;
+    [[nodiscard]] std::vector<SharedPart> shared_parts() const override;
     void draw(UniformStream& stream) override;
 
 private:

@@ -140,13 +140,15 @@ GnnForwardMapper::GnnForwardMapper(const GnnOptions& options, int64_t src_width,
 
 Mapper::Result GnnForwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
 {
-    const auto run = [this, chunks = edges.chunks, copies = edges.copies](const TensorList& inputs) -> TensorList {
-        const auto e = embed(*emb_edges_, inputs[2], copies);
+    const auto mode = intermediates(options_, *block_, dst);
+    const auto run = [this, own = edges.for_region(mode)](const TensorList& inputs) -> TensorList {
+        own.sources.begin_run();
+        const auto e = embed(*emb_edges_, inputs[2], own.copies);
         const auto x_src = emb_nodes_src_->forward(inputs[0]);
         const auto x_dst = emb_nodes_dst_->forward(inputs[1]);
-        return {block_->update_source(x_src), block_->forward(x_src, x_dst, e, chunks).dst};
+        return {block_->update_source(x_src), block_->forward(own.sources(x_src), x_dst, e, own.chunks).dst};
     };
-    const auto out = ops::region(intermediates(options_, *block_, dst), run, {src, dst, edges.features}, parameters());
+    const auto out = ops::region(mode, run, {src, dst, edges.features}, parameters());
     return {out[0], out[1]};
 }
 
@@ -170,11 +172,14 @@ GnnBackwardMapper::GnnBackwardMapper(const GnnOptions& options, int64_t out_widt
 
 Mapper::Result GnnBackwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
 {
-    const auto run = [this, chunks = edges.chunks, copies = edges.copies](const TensorList& inputs) -> TensorList {
-        const auto e = embed(*emb_edges_, inputs[2], copies);
-        return {node_data_extractor_->forward(block_->forward(inputs[0], inputs[1], e, chunks).dst)};
+    const auto mode = intermediates(options_, *block_, dst);
+    const auto run = [this, own = edges.for_region(mode)](const TensorList& inputs) -> TensorList {
+        own.sources.begin_run();
+        const auto e = embed(*emb_edges_, inputs[2], own.copies);
+        const auto x_src = own.sources(inputs[0]);
+        return {node_data_extractor_->forward(block_->forward(x_src, inputs[1], e, own.chunks).dst)};
     };
-    const auto out = ops::region(intermediates(options_, *block_, dst), run, {src, dst, edges.features}, parameters());
+    const auto out = ops::region(mode, run, {src, dst, edges.features}, parameters());
     return {{}, out[0]};
 }
 
@@ -201,30 +206,32 @@ at::Tensor GnnProcessor::forward(const at::Tensor& x, const EdgeInputs& edges, c
     TensorList state = {x, edges.features};
     const auto n_layers = int64_t(blocks_.size());
     if (intermediates(options_, *blocks_.front(), x) == ops::Intermediates::Keep)
-        return run_layers(0, n_layers, edges.chunks, edges.copies, state)[0];
+        return run_layers(0, n_layers, edges, state)[0];
     const auto per_group = n_layers / options_.num_chunks;
     for (int64_t first = 0; first < n_layers; first += per_group) {
         TensorList parameters;
         for (int64_t i = first; i < first + per_group; ++i)
             for (const auto& parameter : blocks_[size_t(i)]->parameters())
                 parameters.push_back(parameter);
-        const auto run = [this, first, per_group, chunks = edges.chunks, copies = edges.copies](const TensorList& in) {
-            return run_layers(first, first + per_group, chunks, copies, in);
+        constexpr auto mode = ops::Intermediates::Recompute;
+        const auto run = [this, first, per_group, own = edges.for_region(mode)](const TensorList& in) {
+            own.sources.begin_run();
+            return run_layers(first, first + per_group, own, in);
         };
-        state = ops::region(ops::Intermediates::Recompute, run, state, parameters);
+        state = ops::region(mode, run, state, parameters);
     }
     return state[0];
 }
 
-std::vector<at::Tensor> GnnProcessor::run_layers(int64_t first, int64_t last, const std::vector<ops::EdgeIndex>& chunks,
-                                                 int64_t copies, TensorList state) const
+std::vector<at::Tensor> GnnProcessor::run_layers(int64_t first, int64_t last, const EdgeInputs& edges,
+                                                 TensorList state) const
 {
     // A layer is a region of its own in either mode: its gradients are ready when its backward ends, and sums of
     // gradients have the same order with and without recomputation.
     for (int64_t i = first; i < last; ++i) {
-        const auto run = [block = blocks_[size_t(i)], i, chunks, copies](const TensorList& in) -> TensorList {
-            const auto edge = i == 0 ? block->embed_edges(in[1], copies) : in[1];
-            const auto next = block->forward(in[0], in[0], edge, chunks);
+        const auto run = [block = blocks_[size_t(i)], i, edges](const TensorList& in) -> TensorList {
+            const auto edge = i == 0 ? block->embed_edges(in[1], edges.copies) : in[1];
+            const auto next = block->forward(edges.sources(in[0]), in[0], edge, edges.chunks);
             return {next.dst, next.edge};
         };
         state = ops::region(ops::Intermediates::Keep, run, state, blocks_[size_t(i)]->parameters());

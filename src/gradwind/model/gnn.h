@@ -29,6 +29,7 @@ public:
         at::Tensor dst;  ///< [n_dst, channels]
         at::Tensor edge; ///< [n_edges, channels]
     };
+    /// @param x_src [n_src, channels], with the halo where the model is sharded
     /// @param e [n_edges, channels], edges sorted by destination
     [[nodiscard]] Result forward(const at::Tensor& x_src, const at::Tensor& x_dst, const at::Tensor& e,
                                  const std::vector<ops::EdgeIndex>& chunks) const;
@@ -56,6 +57,7 @@ public:
     GnnForwardMapper(const GnnOptions& options, int64_t src_width, int64_t dst_width);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
+    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return SharedWork{options_.channels}; }
     void draw(UniformStream& stream) override;
 
 private:
@@ -70,6 +72,7 @@ public:
     GnnBackwardMapper(const GnnOptions& options, int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
+    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return SharedWork{options_.channels}; }
     void draw(UniformStream& stream) override;
 
 private:
@@ -85,11 +88,14 @@ public:
     /// @param options `num_chunks` groups of layers are recomputed at a time; it must divide `num_layers`
     GnnProcessor(const GnnOptions& options, int64_t num_layers);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) override;
+    [[nodiscard]] std::optional<SharedWork> shared_work() const override
+    {
+        return SharedWork{options_.channels, int64_t(blocks_.size())};
+    }
     void draw(UniformStream& stream) override;
 
 private:
-    [[nodiscard]] std::vector<at::Tensor> run_layers(int64_t first, int64_t last,
-                                                     const std::vector<ops::EdgeIndex>& chunks, int64_t copies,
+    [[nodiscard]] std::vector<at::Tensor> run_layers(int64_t first, int64_t last, const EdgeInputs& edges,
                                                      std::vector<at::Tensor> state) const;
     GnnOptions options_;
     std::vector<std::shared_ptr<GnnBlock>> blocks_;

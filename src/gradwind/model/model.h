@@ -6,6 +6,7 @@
 #include "gradwind/core/variables.h"
 #include "gradwind/graph/graph.h"
 #include "gradwind/model/uniform_stream.h"
+#include "gradwind/parallel/sharding.h"
 
 #include <torch/nn/module.h>
 
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace gradwind::model
 {
@@ -25,6 +27,8 @@ struct ModelInputs {
     int64_t n_step_input = 1;
     int64_t n_step_output = 1;
     std::string dataset_name = "data";
+    /// The model group and the rows of each of its ranks; by default this process holds the whole model.
+    parallel::Sharding sharding = {};
 };
 
 /// A network with its residual connection and boundings. Parameters and buffers have the names of spec §2.6.
@@ -34,10 +38,19 @@ struct ModelInputs {
 class ForecastModel : public torch::nn::Module
 {
 public:
-    /// @param x [batch, n_step_input, ensemble, n_nodes, n_input], normalised
+    /// @param x [batch, n_step_input, ensemble, n_nodes, n_input], normalised; the nodes that this rank owns
     /// @return [batch, n_step_output, ensemble, n_nodes, n_output], normalised, after residual and bounding
+    /// @collective all ranks of the model group, with as many samples and members each
     /// @throws ShapeError for another shape
     [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x) = 0;
+    /// What this model exchanges in a forward pass where several processes share it, part by part.
+    struct SharedPart {
+        std::string name;           ///< "encoder", "processor", "decoder"
+        std::string source, target; ///< the edge set
+        int64_t halo_columns = 0;   ///< of an exchanged row; backward sends its gradient back
+        int64_t halo_exchanges = 0; ///< in a forward pass
+    };
+    [[nodiscard]] virtual std::vector<SharedPart> shared_parts() const = 0;
     /// Sets every parameter to its initial value, drawing in the original's order.
     virtual void draw(UniformStream& stream) = 0;
 
