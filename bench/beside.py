@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs two programs in turns on one machine and prints the ratio of what they measure.
 
-Each program must print one JSON object on a line of its own, last of all such lines. A key names the figure to compare;
-`peak_gib` of a child process is measured here too (largest resident size), so that both sides are measured alike.
+Each program must print one JSON object on a line of its own, last of all such lines. A key names the figure to compare.
+Peaks of memory are the largest resident size of the process, measured here so that both sides are measured alike, or
+with `--peak-key` (a GPU's memory, say) what both report under that key, in GiB.
 
     bench/beside.py --rounds 3 --ours 'train_step_bench --graph o32-l4.safetensors ...' --ours-key median_s \\
                     --peer 'python bench_anemoi.py --graph o32-l4.npz ...' --peer-key ms --peer-unit 0.001
@@ -33,9 +34,9 @@ def run(command):
     return json.loads(objects[-1]), usage.ru_maxrss / 2**20
 
 
-def measure(command, key, unit):
+def measure(command, key, unit, peak_key):
     result, peak = run(command)
-    return {"value": result[key] * unit, "peak_gib": round(peak, 3), "raw": result}
+    return {"value": result[key] * unit, "peak_gib": round(result[peak_key] if peak_key else peak, 3), "raw": result}
 
 
 def summary(rows):
@@ -55,14 +56,15 @@ def main():
         parser.add_argument(f"--{side}", required=True, help="shell command")
         parser.add_argument(f"--{side}-key", required=True, help="key of the figure in its JSON object")
         parser.add_argument(f"--{side}-unit", type=float, default=1.0, help="factor that turns the figure into seconds")
+    parser.add_argument("--peak-key", default="", help="key of the peak of memory in GiB")
     parser.add_argument("--name", default="", help="what is compared, for the record")
     parser.add_argument("--results", help="file to append the record to, one JSON object a line")
     arguments = parser.parse_args()
 
     rows = {"ours": [], "peer": []}
     for _ in range(arguments.rounds):
-        rows["peer"].append(measure(arguments.peer, arguments.peer_key, arguments.peer_unit))
-        rows["ours"].append(measure(arguments.ours, arguments.ours_key, arguments.ours_unit))
+        rows["peer"].append(measure(arguments.peer, arguments.peer_key, arguments.peer_unit, arguments.peak_key))
+        rows["ours"].append(measure(arguments.ours, arguments.ours_key, arguments.ours_unit, arguments.peak_key))
     ours, peer = summary(rows["ours"]), summary(rows["peer"])
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     record = {
