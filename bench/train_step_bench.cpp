@@ -22,6 +22,7 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -40,6 +41,8 @@ struct Settings {
     std::string kind = "gnn";
     std::string device = "cpu";
     std::string dtype = "fp32";
+    std::string mode = "data";
+    std::string partition = "contiguous";
     int64_t channels = 128;
     int64_t layers = 16;
     int64_t chunks = 2;
@@ -66,7 +69,11 @@ Settings parse(int argc, char** argv)
     app.add_option("--chunks", settings.chunks, "of the processor (and of graph transformer mappers), as in its key");
     app.add_option("--bucket", settings.bucket_mb, "training.strategy.bucket_cap_mb");
     app.add_option("--threads", settings.threads);
-    app.add_option("--nproc", settings.nproc, "local processes, data parallel, one batch each");
+    app.add_option("--nproc", settings.nproc, "local processes");
+    app.add_option("--mode", settings.mode, "data: each process has a batch of its own; model: all share one model")
+        ->check(CLI::IsMember({"data", "model"}));
+    app.add_option("--partition", settings.partition, "of a shared model: contiguous or bisection")
+        ->check(CLI::IsMember({"contiguous", "bisection"}));
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
     app.add_option("--checkpointing", settings.checkpointing, "activation checkpointing, 0 or 1");
@@ -137,10 +144,12 @@ public:
         : settings_(settings),
           device_(settings.device == "cuda" ? at::Device(at::kCUDA, at::DeviceIndex(environment.local_rank))
                                             : at::Device(at::kCPU)),
-          world_(connect(environment)), table_(variables(settings)), graph_(graph::read_graph(settings.graph))
+          world_(connect(environment)), table_(variables(settings)), graph_(graph::read_graph(settings.graph)),
+          sharding_(share_model())
     {
-        network_ = model::build_model(model_section(settings),
-                                      {.graph = graph_, .variables = table_, .n_step_input = 2, .n_step_output = 1});
+        network_ = model::build_model(
+            model_section(settings),
+            {.graph = graph_, .variables = table_, .n_step_input = 2, .n_step_output = 1, .sharding = sharding_});
         model::initialise_weights(*network_, 2684470948U);
         network_->to(device_);
         std::vector<parallel::NamedParameter> parameters;
@@ -153,10 +162,13 @@ public:
         optimizer_.emplace(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients(),
                            train::AdamWOptions{}, train::ClipOptions{});
         const auto n = int64_t(graph_.node_set("data").lat_rad.size());
-        at::manual_seed(1 + uint64_t(world_.rank()));
-        x_ = at::randn({1, 2, 1, n, table_.n_input()}).to(device_);
-        y_ = at::randn({1, 1, 1, n, table_.n_output()}).to(device_);
-        weights_ = (at::rand({n, 1}) / double(n) * at::rand({table_.n_output()}) / double(world_.size())).to(device_);
+        const bool own_batch = settings.mode == "data";
+        at::manual_seed(1 + uint64_t(own_batch ? world_.rank() : 0));
+        const auto own = sharding_.own_rows("data");
+        x_ = own.of(at::randn({1, 2, 1, n, table_.n_input()}), 3).to(device_);
+        y_ = own.of(at::randn({1, 1, 1, n, table_.n_output()}), 3).to(device_);
+        const auto samples = own_batch ? double(world_.size()) : 1.0;
+        weights_ = own.of(at::rand({n, 1}) / double(n) * at::rand({table_.n_output()}) / samples).to(device_);
     }
 
     Timings run()
@@ -170,7 +182,7 @@ public:
             const auto cpu_start = cpu_seconds();
             const auto loss = step();
             synchronise();
-            result.loss = loss.item<double>();
+            result.loss = world_.sum(std::array{loss.item<double>()})[0];
             if (i < settings_.warm_up)
                 continue;
             result.seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
@@ -195,6 +207,21 @@ private:
     {
         const auto backend = device_.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo;
         return parallel::connect_world(environment, {.backend = backend});
+    }
+
+    [[nodiscard]] parallel::Sharding share_model() const
+    {
+        if (settings_.mode == "data" || world_.size() == 1)
+            return {};
+        const auto kind = settings_.partition == "bisection" ? parallel::PartitionKind::Bisection
+                                                             : parallel::PartitionKind::Contiguous;
+        const std::vector<std::string> names = {"data", "hidden"};
+        const std::vector<const graph::NodeSet*> sets = {&graph_.node_set("data"), &graph_.node_set("hidden")};
+        const auto partitions = parallel::make_partitions(kind, sets, world_.size());
+        parallel::Sharding result{.group = world_};
+        for (size_t i = 0; i < names.size(); ++i)
+            result.nodes.emplace(names[i], partitions[i]);
+        return result;
     }
 
     void synchronise() const
@@ -230,6 +257,7 @@ private:
     parallel::Group world_;
     VariableTable table_;
     graph::Graph graph_;
+    parallel::Sharding sharding_;
     std::shared_ptr<model::ForecastModel> network_;
     std::optional<parallel::GradientEngine> engine_;
     std::optional<train::AdamW> optimizer_;
@@ -263,6 +291,8 @@ int main(int argc, char** argv)
         {"checkpointing", settings.checkpointing},
         {"bucket_mb", settings.bucket_mb},
         {"world", bench.world().size()},
+        {"mode", settings.mode},
+        {"partition", settings.partition},
         {"threads", settings.threads},
         {"steps", settings.steps},
         {"params", bench.n_parameters()},
