@@ -4,11 +4,13 @@
 
 #include "gradwind/core/error.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -34,6 +36,8 @@ constexpr std::array kDTypes = {
 
 /// The format's own bound on the header; anything larger is a damaged or hostile file.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+constexpr int kMaxHeaderDepth = 4; ///< {name: {shape: [...]}}
+constexpr size_t kMaxDimensions = 64;
 
 const DTypeRow& row_of(DType dtype)
 {
@@ -64,16 +68,47 @@ std::shared_ptr<const std::span<const std::byte>> map_file(const std::filesystem
             }};
 }
 
-/// Element count of a shape, checked against overflow, which a hostile header would use.
+/// Element count of a shape, checked against overflow, which a hostile header would use. Strides must not overflow
+/// either, so an extent of 0 does not excuse the others.
 uint64_t checked_count(const std::vector<int64_t>& shape, const std::string& what)
 {
-    uint64_t count = 1;
+    GRADWIND_CHECK(shape.size() <= kMaxDimensions, DataError, "{}: {} dimensions, at most {} are supported", what,
+                   shape.size(), kMaxDimensions);
+    int64_t strides = 1;
+    bool is_empty = false;
     for (const auto extent : shape) {
         GRADWIND_CHECK(extent >= 0, DataError, "{}: negative extent {}", what, extent);
-        GRADWIND_CHECK(!__builtin_mul_overflow(count, uint64_t(extent), &count), DataError, "{}: shape overflows",
-                       what);
+        is_empty = is_empty || extent == 0;
+        GRADWIND_CHECK(!__builtin_mul_overflow(strides, std::max<int64_t>(extent, 1), &strides), DataError,
+                       "{}: shape overflows", what);
     }
-    return count;
+    return is_empty ? 0 : uint64_t(strides);
+}
+
+/// A list of whole numbers; the JSON library would convert fractions and truth values without a word.
+template <class T>
+std::vector<T> whole_numbers(const nlohmann::json& list, const std::string& what)
+{
+    GRADWIND_CHECK(list.is_array(), DataError, "{}: shape and data_offsets must be lists", what);
+    for (const auto& item : list)
+        GRADWIND_CHECK(item.is_number_integer(), DataError, "{}: {} is no whole number", what, item.dump());
+    return list.get<std::vector<T>>();
+}
+
+/// Parses a header, refusing what would cost memory without end or mean two things.
+nlohmann::json parse_header(std::string_view text, const std::string& file)
+{
+    std::set<std::string> names;
+    const auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
+        GRADWIND_CHECK(depth <= kMaxHeaderDepth, DataError, "[safetensors] {}: the header is nested too deeply", file);
+        if (event == nlohmann::json::parse_event_t::key && depth == 1)
+            GRADWIND_CHECK(names.insert(parsed.get<std::string>()).second, DataError,
+                           "[safetensors] {}: two entries are called {}", file, parsed.dump());
+        return true;
+    };
+    auto header = nlohmann::json::parse(text, watch, false);
+    GRADWIND_CHECK(header.is_object(), DataError, "[safetensors] {}: the header is not a JSON object", file);
+    return header;
 }
 
 TensorInfo parse_tensor(const nlohmann::json& entry, size_t data_bytes, const std::string& what)
@@ -89,8 +124,8 @@ TensorInfo parse_tensor(const nlohmann::json& entry, size_t data_bytes, const st
             found = &row;
     GRADWIND_CHECK(found != nullptr, DataError, "{}: dtype {} is not supported", what, dtype);
     info.dtype = found->dtype;
-    info.shape = entry.at("shape").get<std::vector<int64_t>>();
-    const auto offsets = entry.at("data_offsets").get<std::vector<uint64_t>>();
+    info.shape = whole_numbers<int64_t>(entry.at("shape"), what);
+    const auto offsets = whole_numbers<uint64_t>(entry.at("data_offsets"), what);
     GRADWIND_CHECK(offsets.size() == 2 && offsets[0] <= offsets[1] && offsets[1] <= data_bytes, DataError,
                    "{}: data_offsets lie outside the file's {} data bytes (is the file truncated?)", what, data_bytes);
     info.begin = offsets[0];
@@ -102,15 +137,23 @@ TensorInfo parse_tensor(const nlohmann::json& entry, size_t data_bytes, const st
     return info;
 }
 
-void check_no_overlap(const std::map<std::string, TensorInfo>& tensors, const std::string& file)
+/// The tensors must fill the data section without overlap or hole, as the format demands.
+void check_layout(const std::map<std::string, TensorInfo>& tensors, size_t data_bytes, const std::string& file)
 {
     std::vector<std::pair<size_t, size_t>> ranges;
     for (const auto& [name, info] : tensors)
         if (info.end > info.begin)
             ranges.emplace_back(info.begin, info.end);
     std::sort(ranges.begin(), ranges.end());
-    for (size_t i = 1; i < ranges.size(); ++i)
-        GRADWIND_CHECK(ranges[i].first >= ranges[i - 1].second, DataError, "[safetensors] {}: tensors overlap", file);
+    size_t end = 0;
+    for (const auto& range : ranges) {
+        GRADWIND_CHECK(range.first >= end, DataError, "[safetensors] {}: tensors overlap", file);
+        GRADWIND_CHECK(range.first == end, DataError,
+                       "[safetensors] {}: bytes {} to {} of the data belong to no tensor", file, end, range.first);
+        end = range.second;
+    }
+    GRADWIND_CHECK(end == data_bytes, DataError, "[safetensors] {}: bytes {} to {} of the data belong to no tensor",
+                   file, end, data_bytes);
 }
 
 template <class T, class S>
@@ -155,8 +198,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
                    "safetensors file)",
                    file, header_bytes, all.size());
     const auto* text = reinterpret_cast<const char*>(all.data()) + 8;
-    const auto header = nlohmann::json::parse(text, text + header_bytes, nullptr, false);
-    GRADWIND_CHECK(header.is_object(), DataError, "[safetensors] {}: the header is not a JSON object", file);
+    const auto header = parse_header({text, size_t(header_bytes)}, file);
     data_ = all.subspan(8 + header_bytes);
     try {
         for (const auto& [name, entry] : header.items()) {
@@ -169,7 +211,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : path_(path
     } catch (const nlohmann::json::exception& error) {
         throw DataError(fmt::format("[safetensors] {}: malformed header: {}", file, error.what()));
     }
-    check_no_overlap(tensors_, file);
+    check_layout(tensors_, data_.size(), file);
 }
 
 const TensorInfo& SafetensorsFile::info(const std::string& name) const
