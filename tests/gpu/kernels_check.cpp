@@ -137,6 +137,17 @@ void perceptron(Check& check, at::ScalarType type, int64_t width, int64_t out)
               });
 }
 
+void wide(Check& check, at::ScalarType type, int64_t width, int64_t hidden)
+{
+    const Tensors inputs = {at::randn({200, width}), at::randn({hidden, width}).div(std::sqrt(double(width))),
+                            at::randn({width, hidden}).div(std::sqrt(double(hidden))), at::randn({hidden}).mul(.3),
+                            at::randn({width}).mul(.3)};
+    check.run(fmt::format("row_mlp of {} columns, {} hidden ones", width, hidden), inputs, random_edges(300, 400), type,
+              {true, false, false, false, false}, [](const Tensors& x, const ops::EdgeIndex&) {
+                  return Tensors{ops::row_mlp({{x[1], x[2]}, {x[3], x[4]}, {}, {}}, {{x[0]}}).rows};
+              });
+}
+
 } // namespace
 
 int main()
@@ -150,6 +161,8 @@ int main()
         perceptron(check, type, 128, 100);
         perceptron(check, type, 512, 90);
         perceptron(check, type, 1024, 101);
+        perceptron(check, type, 2048, 100);
+        wide(check, type, 1024, 4096);
     }
     return check.failed() ? 1 : 0;
 }

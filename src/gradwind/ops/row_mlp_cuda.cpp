@@ -18,8 +18,9 @@ namespace
 using namespace row_mlp_cuda;
 using At = RowMlpOperand::At;
 
-/// Rows that are worked on together: enough to fill a GPU, few enough that intermediate values take little memory.
-constexpr int64_t kChunkRows = 1 << 18;
+/// Elements of a hidden layer that are worked on together: enough to fill a GPU, few enough (128 MiB in bf16) that
+/// intermediate values take little memory.
+constexpr int64_t kChunkElements = 1 << 26;
 
 /// Matrix products are fast where rows begin at multiples of 16 bytes.
 int64_t padded(int64_t columns)
@@ -65,6 +66,7 @@ public:
             (call.at[i] == At::Row ? direct_ : projected_).push_back({i, columns, std::move(weight)});
         }
         rows_ = tensors[direct_.front().operand].size(0);
+        chunk_rows_ = std::max<int64_t>(kChunkElements / first.size(0), 1);
         for (size_t l = 1; l < call.n_layers; ++l)
             weights_.push_back(tensors[call.weight(l)].to(call.precision));
         if (call.norm)
@@ -77,8 +79,8 @@ public:
     variable_list forward()
     {
         auto out = empty(rows_, width(call_.n_layers - 1));
-        for (int64_t begin = 0; begin < rows_; begin += kChunkRows) {
-            const auto n = std::min(kChunkRows, rows_ - begin);
+        for (int64_t begin = 0; begin < rows_; begin += chunk_rows_) {
+            const auto n = std::min(chunk_rows_, rows_ - begin);
             auto z = first_layer(begin, n);
             for (size_t l = 0; l + 1 < call_.n_layers; ++l) {
                 run_activation(l, begin, z, z, Keep::Nothing);
@@ -100,8 +102,8 @@ public:
         if (!gradients[0].defined() && !(gradients.size() > 1 && gradients[1].defined()))
             return result;
         start_gradients(gradients, wanted, result);
-        for (int64_t begin = 0; begin < rows_; begin += kChunkRows)
-            chunk_backward(begin, std::min(kChunkRows, rows_ - begin), result);
+        for (int64_t begin = 0; begin < rows_; begin += chunk_rows_)
+            chunk_backward(begin, std::min(chunk_rows_, rows_ - begin), result);
         for (size_t k = 0; k < projected_.size(); ++k)
             projection_backward(k, wanted, result);
         grad_hidden_ = at::Tensor();
@@ -301,7 +303,7 @@ private:
     variable_list weights_; ///< of the layers after the first
     variable_list tables_;  ///< first layer's products of the operands at nodes
     Norm norm_;
-    int64_t rows_ = 0;
+    int64_t rows_ = 0, chunk_rows_ = 0;
     at::Tensor grad_rows_, grad_sums_, grad_hidden_;
     variable_list weight_sums_, bias_sums_;
     at::Tensor norm_weight_sums_, norm_bias_sums_;

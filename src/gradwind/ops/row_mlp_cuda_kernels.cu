@@ -19,6 +19,8 @@ using namespace cuda_rows;
 
 /// Blocks that share the rows where column sums are made.
 constexpr int64_t kMostParts = 1024;
+/// Columns that a warp takes at once where columns are independent of each other.
+constexpr int64_t kWidest = 1024;
 
 __device__ float gelu(float x)
 {
@@ -55,7 +57,7 @@ __device__ Moments moments(const Columns& columns, const float (&x)[N][V], float
 }
 
 template <class T, int V, int N>
-__global__ void activate_kernel(int64_t rows, int64_t width, T* z, const float* bias, const T* first,
+__global__ void activate_kernel(int64_t rows, int64_t width, int64_t pitch, T* z, const float* bias, const T* first,
                                 const int64_t* first_index, const T* second, const int64_t* second_index, T* a,
                                 bool keep)
 {
@@ -64,24 +66,24 @@ __global__ void activate_kernel(int64_t rows, int64_t width, T* z, const float* 
     if (row >= rows)
         return;
     float x[N][V];
-    lane.load(z + row * width, x);
+    lane.load(z + row * pitch, x);
     if (first)
-        lane.add(first + first_index[row] * width, x);
+        lane.add(first + first_index[row] * pitch, x);
     if (second)
-        lane.add(second + second_index[row] * width, x);
+        lane.add(second + second_index[row] * pitch, x);
 #pragma unroll
     for (int k = 0; k < N; ++k)
 #pragma unroll
         for (int v = 0; v < V; ++v)
             x[k][v] += lane.parameter(bias, k, v);
     if (keep)
-        lane.write(z + row * width, x);
+        lane.write(z + row * pitch, x);
 #pragma unroll
     for (int k = 0; k < N; ++k)
 #pragma unroll
         for (int v = 0; v < V; ++v)
             x[k][v] = gelu(x[k][v]);
-    lane.write(a + row * width, x);
+    lane.write(a + row * pitch, x);
 }
 
 template <class T, int V, int N>
@@ -115,7 +117,7 @@ __global__ void finish_kernel(int64_t rows, int64_t width, const T* z, const flo
 
 /// Adds the warps of a block in order; warp 0 writes the row of this block.
 template <class T, int V, int N>
-__device__ void write_part(const Lane<T, V, N>& lane, float* shared, float (&sums)[N][V], float* parts)
+__device__ void write_part(const Lane<T, V, N>& lane, float* shared, float (&sums)[N][V], float* parts, int64_t pitch)
 {
     if (!parts)
         return;
@@ -135,7 +137,7 @@ __device__ void write_part(const Lane<T, V, N>& lane, float* shared, float (&sum
         }
     }
     if (warp == 0)
-        lane.write_sums(parts + int64_t(blockIdx.x) * lane.width, sums);
+        lane.write_sums(parts + int64_t(blockIdx.x) * pitch, sums);
 }
 
 template <class T, int V, int N>
@@ -198,13 +200,14 @@ __global__ void finish_backward_kernel(int64_t rows, int64_t width, const T* z, 
                 bias_sums[k][v] += g[k][v];
         lane.write(dz + row * width, g);
     }
-    write_part(lane, shared, bias_sums, parts.bias);
-    write_part(lane, shared, weight_sums, parts.norm_weight);
-    write_part(lane, shared, shift_sums, parts.norm_bias);
+    write_part(lane, shared, bias_sums, parts.bias, width);
+    write_part(lane, shared, weight_sums, parts.norm_weight, width);
+    write_part(lane, shared, shift_sums, parts.norm_bias, width);
 }
 
 template <class T, int V, int N>
-__global__ void activate_backward_kernel(int64_t rows, int64_t width, const T* pre, T* da, float* bias_parts)
+__global__ void activate_backward_kernel(int64_t rows, int64_t width, int64_t pitch, const T* pre, T* da,
+                                         float* bias_parts)
 {
     extern __shared__ float shared[];
     const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
@@ -212,8 +215,8 @@ __global__ void activate_backward_kernel(int64_t rows, int64_t width, const T* p
     const int64_t stride = int64_t(gridDim.x) * kWarps;
     for (int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5); row < rows; row += stride) {
         float x[N][V], g[N][V];
-        lane.load(pre + row * width, x);
-        lane.load(da + row * width, g);
+        lane.load(pre + row * pitch, x);
+        lane.load(da + row * pitch, g);
 #pragma unroll
         for (int k = 0; k < N; ++k)
 #pragma unroll
@@ -221,9 +224,9 @@ __global__ void activate_backward_kernel(int64_t rows, int64_t width, const T* p
                 g[k][v] *= gelu_slope(x[k][v]);
                 sums[k][v] += g[k][v];
             }
-        lane.write(da + row * width, g);
+        lane.write(da + row * pitch, g);
     }
-    write_part(lane, shared, sums, bias_parts);
+    write_part(lane, shared, sums, bias_parts, pitch);
 }
 
 template <class T, int V, int N>
@@ -275,6 +278,17 @@ void with_type(const Launch& launch, const Use& use)
     }
 }
 
+/// Calls `use` for pieces of a row that are narrow enough for a warp.
+template <class Use>
+void by_columns(const Launch& launch, const Use& use)
+{
+    for (int64_t begin = 0; begin < launch.width; begin += kWidest) {
+        auto piece = launch;
+        piece.width = std::min(kWidest, launch.width - begin);
+        use(piece, begin);
+    }
+}
+
 cudaStream_t stream_of(const Launch& launch)
 {
     return static_cast<cudaStream_t>(launch.stream);
@@ -291,10 +305,14 @@ void activate(const Launch& launch, void* z, const float* bias, const Spread (&s
 {
     if (launch.rows == 0)
         return;
-    with_type(launch, [&]<class T, int V, int N>() {
-        activate_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
-            launch.rows, launch.width, static_cast<T*>(z), bias, static_cast<const T*>(spread[0].rows), spread[0].index,
-            static_cast<const T*>(spread[1].rows), spread[1].index, static_cast<T*>(a), keep == Keep::Argument);
+    by_columns(launch, [&](const Launch& piece, int64_t begin) {
+        with_type(piece, [&]<class T, int V, int N>() {
+            const auto at = [begin](const void* rows) { return rows ? static_cast<const T*>(rows) + begin : nullptr; };
+            activate_kernel<T, V, N><<<blocks_for(piece.rows), kThreads, 0, stream_of(piece)>>>(
+                piece.rows, piece.width, launch.width, static_cast<T*>(z) + begin, bias + begin, at(spread[0].rows),
+                spread[0].index, at(spread[1].rows), spread[1].index, static_cast<T*>(a) + begin,
+                keep == Keep::Argument);
+        });
     });
     check("row_mlp", "activate");
 }
@@ -326,10 +344,14 @@ void finish_backward(const Launch& launch, const void* z, const float* bias, con
 
 void activate_backward(const Launch& launch, const void* pre, void* da, float* bias_parts)
 {
-    const auto shared = size_t(launch.width) * sizeof(float);
-    with_type(launch, [&]<class T, int V, int N>() {
-        activate_backward_kernel<T, V, N><<<unsigned(count_parts(launch.rows)), kThreads, shared, stream_of(launch)>>>(
-            launch.rows, launch.width, static_cast<const T*>(pre), static_cast<T*>(da), bias_parts);
+    by_columns(launch, [&](const Launch& piece, int64_t begin) {
+        const auto shared = size_t(piece.width) * sizeof(float);
+        with_type(piece, [&]<class T, int V, int N>() {
+            activate_backward_kernel<T, V, N>
+                <<<unsigned(count_parts(piece.rows)), kThreads, shared, stream_of(piece)>>>(
+                    piece.rows, piece.width, launch.width, static_cast<const T*>(pre) + begin,
+                    static_cast<T*>(da) + begin, bias_parts + begin);
+        });
     });
     check("row_mlp", "activate_backward");
 }
