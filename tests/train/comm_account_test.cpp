@@ -45,6 +45,30 @@ TEST(CommAccount, PredictedGradientBytesAreTheCountedOnes)
     }
 }
 
+TEST(CommAccount, PredictedHaloBytesAreTheCountedOnes)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training);
+    const std::vector<std::string> overrides = {"training.max_steps=2", "dataloader.batch_size.training=3",
+                                                "training.accum_grad_batches=2", "training.precision=64-true",
+                                                "system.hardware.num_gpus_per_model=3"};
+    for (const char* partition : {"contiguous", "bisection"}) {
+        auto all = overrides;
+        all.push_back(std::string("training.strategy.partition=") + partition);
+        start({.name = partition, .overrides = all, .n_processes = 3});
+        all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
+        const auto predicted = predict_step_traffic(load_config({.file = training.config_file(), .overrides = all}), 3);
+        const auto rows = rows_of(training.run_dir(partition), "train");
+        ASSERT_EQ(rows.size(), 2u);
+        for (const auto& group : predicted.groups)
+            if (group.is_chosen) {
+                EXPECT_EQ(rows[0].value("comm/model/all_to_all_bytes", 0.0),
+                          double(6 * group.bytes_per_sample(0, predicted.element_bytes)));
+            }
+    }
+}
+
 GRADWIND_MULTIRANK_TEST(CommAccount, StepsAndTheRestAreToldApart, RankCounts{2})
 {
     const parallel::Layout layout({.gpus_per_node = 2});

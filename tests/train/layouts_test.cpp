@@ -4,6 +4,7 @@
 #include "tests/support/ranks.h"
 #include "tests/train/tiny_training.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -15,24 +16,28 @@ namespace
 
 struct LayoutCase {
     int n_processes;
-    int batch_size; ///< of a forward pass; processes x batch_size x accumulation is 12
+    int batch_size; ///< of a forward pass; replicas x batch_size x accumulation is 12
     int accumulation;
+    int model_size = 1; ///< processes that share one model
+    [[nodiscard]] int replicas() const { return n_processes / model_size; }
+    [[nodiscard]] std::string name() const { return fmt::format("w{}m{}b{}", n_processes, model_size, batch_size); }
 };
 
 /// Trains 20 steps in every layout and compares samples, losses, validation and weights with one process.
-void compare_layouts(const std::vector<std::string>& overrides, double tolerance)
+void compare_layouts(const std::vector<std::string>& overrides, double tolerance,
+                     const std::vector<LayoutCase>& cases = {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {4, 3, 1}})
 {
     const TinyTraining training;
     if (testing::in_rank())
         run_child(training);
-    const std::vector<LayoutCase> cases = {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {4, 3, 1}};
     std::vector<std::string> names;
     for (const auto& layout : cases) {
         auto all = overrides;
         all.push_back("dataloader.batch_size.training=" + std::to_string(layout.batch_size));
         all.push_back("training.accum_grad_batches=" + std::to_string(layout.accumulation));
-        all.push_back("dataloader.batch_size.validation=" + std::to_string(12 / layout.n_processes));
-        names.push_back("w" + std::to_string(layout.n_processes) + "b" + std::to_string(layout.batch_size));
+        all.push_back("dataloader.batch_size.validation=" + std::to_string(12 / layout.replicas()));
+        all.push_back("system.hardware.num_gpus_per_model=" + std::to_string(layout.model_size));
+        names.push_back(layout.name());
         start({.name = names.back(), .overrides = all, .n_processes = layout.n_processes});
     }
     if (::testing::Test::HasFailure())
@@ -47,7 +52,7 @@ void compare_layouts(const std::vector<std::string>& overrides, double tolerance
     for (size_t i = 1; i < cases.size(); ++i) {
         SCOPED_TRACE(names[i]);
         const auto run = training.run_dir(names[i]);
-        EXPECT_EQ(samples_of(run, cases[i].n_processes), samples);
+        EXPECT_EQ(samples_of(run, cases[i].n_processes, cases[i].model_size), samples);
         const auto own = rows_of(run, "train");
         ASSERT_EQ(own.size(), losses.size());
         double worst = 0;
@@ -85,6 +90,20 @@ TEST(LawOfLayouts, HoldsInFloat)
 TEST(LawOfLayouts, HoldsWithAGrowingRollout)
 {
     compare_layouts({"training.precision=64-true", "task.rollout={start: 1, epoch_increment: 1, maximum: 3}"}, 1e-12);
+}
+
+const std::vector<LayoutCase> kShared = {{1, 12, 1}, {2, 12, 1, 2}, {3, 4, 3, 3}, {4, 3, 2, 2}, {4, 12, 1, 4}};
+
+TEST(LawOfLayouts, HoldsForAModelOverSeveralProcesses)
+{
+    compare_layouts({"training.precision=64-true"}, 1e-12, kShared);
+}
+
+TEST(LawOfLayouts, HoldsForPatchesAndAGrowingRollout)
+{
+    compare_layouts({"training.precision=64-true", "training.strategy.partition=bisection",
+                     "task.rollout={start: 1, epoch_increment: 1, maximum: 3}"},
+                    1e-12, {{1, 12, 1}, {3, 12, 1, 3}, {4, 6, 1, 2}});
 }
 
 } // namespace

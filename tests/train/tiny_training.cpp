@@ -193,11 +193,11 @@ std::vector<nlohmann::json> rows_of(const fs::path& run_dir, const std::string& 
     return result;
 }
 
-std::vector<std::vector<int64_t>> samples_of(const fs::path& run_dir, int n_processes)
+std::vector<std::vector<int64_t>> samples_of(const fs::path& run_dir, int n_processes, int model_size)
 {
     std::vector<std::vector<int64_t>> result;
     std::vector<nlohmann::json> records;
-    for (int rank = 0; rank < n_processes; ++rank) {
+    for (int rank = 0; rank < n_processes; rank += model_size) {
         std::ifstream in(run_dir / ("record_rank" + std::to_string(rank) + ".json"));
         records.push_back(nlohmann::json::parse(in));
     }

@@ -58,8 +58,9 @@ void start(const TinyRun& run);
 [[nodiscard]] std::map<std::string, at::Tensor> weights_of(const std::filesystem::path& run_dir);
 /// Rows of metrics.jsonl of one kind.
 [[nodiscard]] std::vector<nlohmann::json> rows_of(const std::filesystem::path& run_dir, const std::string& event);
-/// Samples of every step, replica after replica, from the records of n ranks.
-[[nodiscard]] std::vector<std::vector<int64_t>> samples_of(const std::filesystem::path& run_dir, int n_processes);
+/// Samples of every step, replica after replica, from the records of n ranks, of which `model_size` share a replica.
+[[nodiscard]] std::vector<std::vector<int64_t>> samples_of(const std::filesystem::path& run_dir, int n_processes,
+                                                           int model_size = 1);
 /// Norm of the difference of all weights over the norm of all weights.
 [[nodiscard]] double relative_difference(const std::map<std::string, at::Tensor>& a,
                                          const std::map<std::string, at::Tensor>& b);

@@ -3,6 +3,7 @@
 #include "gradwind/cli/plan_command.h"
 
 #include "gradwind/cli/comm_table.h"
+#include "gradwind/cli/halo_table.h"
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/layout_config.h"
@@ -63,7 +64,7 @@ void predict_traffic(const Config& config, Plan& plan)
             return;
         }
     try {
-        plan.traffic = train::predict_step_traffic(config);
+        plan.traffic = train::predict_step_traffic(config, plan.layout.model_size());
     } catch (const Error& error) {
         plan.no_traffic = error.what();
     }
@@ -143,6 +144,8 @@ void write_json(const Plan& plan, std::ostream& out)
         result["gradients"] = {{"parameters", plan.traffic->parameters},
                                {"bytes_per_step", plan.traffic->gradient_bytes},
                                {"calls_per_step", plan.traffic->gradient_calls}};
+    if (plan.traffic && !plan.traffic->groups.empty())
+        result["halos"] = halo_json(*plan.traffic, plan.batch * plan.accumulation);
     if (plan.is_ensemble()) {
         result["gpus_per_ensemble"] = options.gpus_per_ensemble;
         result["members"] = plan.members();
@@ -181,6 +184,14 @@ void write_summary(const Plan& plan, std::ostream& out)
                            plan.traffic->gradient_calls, plan.traffic->gradient_bytes);
     else
         out << fmt::format("gradients        not known: {}\n", plan.no_traffic);
+    if (plan.traffic && !plan.traffic->groups.empty()) {
+        out << fmt::format("\nWhat {} processes that share a model exchange (halo rows over owned rows; bytes that the "
+                           "busiest one receives\nfor a sample in one exchange, and what an all-gather of the nodes "
+                           "would be):\n",
+                           layout.model_size());
+        for (const auto& line : halo_table(*plan.traffic, plan.batch * plan.accumulation))
+            out << line << "\n";
+    }
 }
 
 void write_ranks(const Plan& plan, std::ostream& out)

@@ -81,6 +81,8 @@ constexpr KeySpec strategy_keys[] = {
     {"bucket_cap_mb", "real", "25", "> 0", "MiB", "Bytes of gradients that travel together."},
     {"first_bucket_mb", "real", "1", "> 0", "MiB", "The same for the first, so that traffic starts early."},
     {"wire_dtype", "string", "fp32", "fp32, bf16", "", "Precision in which gradients travel."},
+    {"partition", "string", "contiguous", "contiguous, bisection, auto", "",
+     "How nodes are cut over a model group: ranges in their order, patches, or whichever has the smaller halo."},
     {"timeout_s", "real", "1800", "> 0", "s", "A collective that takes longer is an error."},
     {"find_unused_parameters", "bool", "false", "", "", "Expect parameters without gradients."},
     {"static_graph", "ignored"},

@@ -41,7 +41,7 @@ EnergyScoreLoss::Weights EnergyScoreLoss::split_weights(const at::Tensor& pred, 
     };
     const bool over_grid = options_.norm != EnergyNorm::Variables;
     const bool over_variables = options_.norm != EnergyNorm::Spatial;
-    multiply(slice_weights(scalers_.grid, context.grid, pred.size(kGrid)).reshape({1, 1, 1, -1, 1}), over_grid);
+    multiply(slice_weights(scalers_.grid, context, pred.size(kGrid)).reshape({1, 1, 1, -1, 1}), over_grid);
     multiply(scalers_.variable.reshape({1, 1, 1, 1, -1}), over_variables);
     if (reduction.time == Reduction::TimeScalers::Apply)
         multiply(scalers_.time.reshape({1, -1, 1, 1, 1}), false);

@@ -69,8 +69,16 @@ CombinedScalers combine_scalers(const std::vector<Scaler>& scalers, const std::v
     return out;
 }
 
-at::Tensor slice_weights(const at::Tensor& grid, const std::optional<GridSlice>& slice, int64_t nodes)
+at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int64_t nodes)
 {
+    const auto& slice = context.grid;
+    if (context.share && grid.defined()) {
+        const auto own = context.share->rows.of(grid);
+        GRADWIND_CHECK(own.numel() == nodes && grid.numel() == context.share->partition.n_rows(), ShapeError,
+                       "[loss] {} of {} node weights belong to this process, but the prediction holds {} grid points",
+                       own.numel(), grid.numel(), nodes);
+        return own;
+    }
     if (slice)
         GRADWIND_CHECK(slice->begin >= 0 && slice->begin <= slice->end && slice->end - slice->begin == nodes,
                        ShapeError, "[loss] the grid slice [{}, {}) does not fit a prediction of {} grid points",
@@ -137,7 +145,7 @@ at::Tensor LeafLoss::evaluate(const at::Tensor& pred, const at::Tensor& target, 
     if (!additive())
         require_whole(context, scalers_.grid, pred, "RMSELoss");
     ErrorWeights weights;
-    weights.grid = slice_weights(scalers_.grid, context.grid, pred.size(3));
+    weights.grid = slice_weights(scalers_.grid, context, pred.size(3));
     weights.time = reduction.time == Reduction::TimeScalers::Apply ? scalers_.time : at::ones({1}, at::kDouble);
     weights.point = context.weights;
     if (scalers_.nan_mask)

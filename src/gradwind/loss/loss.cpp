@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/loss/loss.h"
 
+#include "gradwind/core/error.h"
+
 #include <ATen/ATen.h>
 
 namespace gradwind::loss
@@ -10,11 +12,32 @@ namespace gradwind::loss
 namespace
 {
 
+/// Loss of fields of which every rank holds a part, where the loss needs all of them: an equal share for every rank.
+at::Tensor evaluate_whole(const Loss& loss, const at::Tensor& pred, const at::Tensor& target,
+                          const LossContext& context, const Loss::Reduction& reduction)
+{
+    constexpr int64_t grid = 3, grid_of_mask = 1;
+    const auto& share = *context.share;
+    GRADWIND_CHECK(!context.weights.defined(), ConfigError,
+                   "[loss] external weights cannot be put together for a loss that needs the whole grid");
+    const auto whole = [&](const at::Tensor& part, int64_t dimension) {
+        return parallel::whole_field(part, dimension, share.partition, share.group);
+    };
+    auto all = context;
+    all.share = nullptr;
+    if (all.nan_mask.defined())
+        all.nan_mask = whole(all.nan_mask, grid_of_mask);
+    return loss.evaluate(whole(pred, grid), whole(target, grid), all, reduction) / double(share.group.size());
+}
+
 at::Tensor result(const Loss& loss, const at::Tensor& pred, const at::Tensor& target, const LossContext& context,
                   const Loss::Reduction& reduction)
 {
     const auto type = pred.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    return loss.evaluate(pred, target, context, reduction).to(type);
+    const bool needs_whole = context.share && context.share->group.size() > 1 && !loss.additive();
+    const auto value = needs_whole ? evaluate_whole(loss, pred, target, context, reduction)
+                                   : loss.evaluate(pred, target, context, reduction);
+    return value.to(type);
 }
 
 } // namespace

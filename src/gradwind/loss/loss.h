@@ -3,6 +3,7 @@
 // Training losses and the factory that builds them from a configuration (spec §7).
 #pragma once
 #include "gradwind/loss/scalers.h"
+#include "gradwind/parallel/sharding.h"
 
 #include <memory>
 #include <optional>
@@ -17,6 +18,13 @@ struct GridSlice {
     int64_t end = 0;
 };
 
+/// Which of the data nodes prediction and target hold where a model group shares the grid.
+struct GridShare {
+    parallel::Group group;
+    parallel::Partition partition; ///< of all data nodes over the group
+    parallel::RowSet rows;         ///< those of this rank
+};
+
 enum class Squash { Mean, Sum }; ///< over the variables; training uses Mean
 
 /// What changes from batch to batch and from rank to rank.
@@ -27,10 +35,14 @@ struct LossContext {
     Squash squash = Squash::Mean;
     at::Tensor nan_mask = {}; ///< [B, N of the slice, V_out] from the imputers; undefined: nothing was imputed
     at::Tensor weights = {};  ///< of WeightedMSELoss, broadcastable to the selected columns of the prediction
+    /// The operands are this rank's part of fields that a model group holds; null: they are as `grid` says.
+    std::shared_ptr<const GridShare> share = {};
 };
 
 /// A loss. Its values are shares: those of disjoint grid slices, and with `samples` those of disjoint batches, add up
-/// to the loss of the whole wherever additive() holds.
+/// to the loss of the whole wherever additive() holds. In a model group (`share`) they always do: a loss that is no sum
+/// over grid points is then computed from the whole fields on every rank, each of which has an equal share in it
+/// (@collective, forward and backward).
 ///
 /// Operands are in normalised space: prediction [B, T, E, N, V_out], target [B, T, 1, N, V_dataset]. Sums are taken in
 /// double; the result has the prediction's type (float for half types) and is the same on every run.

@@ -120,10 +120,6 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
 {
     auto settings = TrainSettings::from_config(config, variables);
     const auto layout = choose_layout(config, environment, notes);
-    GRADWIND_CHECK(layout.model_size() == 1, ConfigError,
-                   "[train] expected system.hardware.num_gpus_per_model=1, found {}: models over several processes are "
-                   "not there yet",
-                   layout.model_size());
     const auto mask = config.find(fmt::format("model.output_mask.datasets.{}.attribute_name", settings.dataset_name));
     GRADWIND_CHECK(!mask || mask->is_null(), ConfigError,
                    "[train] {}: training with an output mask is not there yet; leave it out or use NoOutputMask",
@@ -140,6 +136,8 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
     Job job{.config = config,
             .settings = std::move(settings),
             .groups = parallel::make_groups(layout, world),
+            .sharding = {},
+            .share = nullptr,
             .device = device,
             .dtype = at::kFloat,
             .training = nullptr,
@@ -177,10 +175,27 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         "another data set or of other options (area, thinning)",
         job.training->n_cells(), name, graph.node_set(name).size());
     build_losses(job, graph);
-    job.model = make_model(config, job.settings, graph, job.variables, job.statistics);
+    job.sharding = share_nodes(config, graph, name, job.groups.model);
+    job.share = std::make_shared<loss::GridShare>(loss::GridShare{
+        job.groups.model, job.sharding.partition(name, job.training->n_cells()), job.sharding.own_rows(name)});
+    job.model = make_model(config, job.settings, graph, job.variables, job.statistics, job.sharding);
     job.model->to(job.dtype);
     job.model->to(job.device);
     return job;
+}
+
+at::Tensor Job::own_cells(const at::Tensor& values) const
+{
+    constexpr int64_t cells = 3;
+    return share->rows.of(values, cells).contiguous();
+}
+
+loss::LossContext Job::loss_context(const model::BatchMasks& masks) const
+{
+    loss::LossContext context;
+    context.nan_mask = masks.loss_mask;
+    context.share = share;
+    return context;
 }
 
 Reference reference_of(const Job& job)

@@ -21,6 +21,8 @@ struct Job {
     Config config;
     TrainSettings settings;
     parallel::Groups groups;
+    parallel::Sharding sharding;                    ///< of the model over its group
+    std::shared_ptr<const loss::GridShare> share{}; ///< which cells this process works on
     at::Device device = at::kCPU;
     at::ScalarType dtype = at::kFloat;
     std::shared_ptr<const data::Dataset> training, validation; ///< validation is null where there is none
@@ -33,6 +35,10 @@ struct Job {
     std::vector<loss::MetricRange> ranges;
 
     [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }
+    /// The cells of a batch that this process works on. @param values  [samples, T, members, cells, variables]
+    [[nodiscard]] at::Tensor own_cells(const at::Tensor& values) const;
+    /// What the loss has to know about a batch of this process. @param masks  of its processing
+    [[nodiscard]] loss::LossContext loss_context(const model::BatchMasks& masks) const;
 };
 
 /// @param variables  of the environment, for seeds

@@ -157,7 +157,8 @@ void RunLoop::after_step(const StepOutcome& outcome, int64_t n_rollout)
             auto positions = batch.anchors;
             for (auto& position : positions)
                 position += first;
-            recorder_.batch(batch.loss, std::move(positions));
+            // Ranks of a model group have shares of one loss.
+            recorder_.batch(job_.groups.model.sum(std::array{batch.loss})[0], std::move(positions));
         }
         recorder_.step(outcome.lr, outcome.optimizer.grad_norm, outcome.batches.size());
     }

@@ -6,6 +6,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/data/open_dataset.h"
 #include "gradwind/graph/build.h"
+#include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/numpy_random.h"
 
 #include <ATen/Context.h>
@@ -110,14 +111,8 @@ at::Device choose_device(const Config& config, int local_rank)
 parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
                                std::vector<std::string>& notes)
 {
-    const auto hardware = [&](const char* key, int64_t fallback) {
-        return int(config.get<int64_t>(std::string("system.hardware.") + key, fallback));
-    };
-    parallel::LayoutOptions options;
-    options.nodes = hardware("num_nodes", 1);
-    options.gpus_per_node = hardware("num_gpus_per_node", 1);
-    options.gpus_per_model = options.gpus_per_ensemble = hardware("num_gpus_per_model", 1);
-    options.read_group_size = int(config.get<int64_t>("dataloader.read_group_size", options.gpus_per_model));
+    auto options = parallel::layout_from(config);
+    options.gpus_per_ensemble = options.gpus_per_model;
     const int configured = options.nodes * options.gpus_per_node;
     if (configured != environment.world) {
         GRADWIND_CHECK(
@@ -135,16 +130,69 @@ parallel::Layout choose_layout(const Config& config, const parallel::Environment
     return parallel::Layout(options);
 }
 
+namespace
+{
+
+std::string hidden_name(const Config& config)
+{
+    return config.get<std::string>("model.model.hidden_nodes_name", "hidden");
+}
+
+} // namespace
+
+parallel::PartitionKind partition_kind(const Config& config, const graph::Graph& graph, int n_parts)
+{
+    using parallel::PartitionKind;
+    const auto wanted = config.get<std::string>("training.strategy.partition", "contiguous");
+    const auto hidden = hidden_name(config);
+    const auto* edges = graph.edge_set(hidden, hidden);
+    if (wanted != "auto" || !edges)
+        return wanted == "bisection" ? PartitionKind::Bisection : PartitionKind::Contiguous;
+    const graph::NodeSet* sets[] = {&graph.node_set(hidden)};
+    const auto worst = [&](PartitionKind kind) {
+        const auto cut = parallel::make_partitions(kind, sets, n_parts).front();
+        return parallel::count_halo(cut, cut, edges->src, edges->dst).worst_halo();
+    };
+    return worst(PartitionKind::Bisection) < worst(PartitionKind::Contiguous) ? PartitionKind::Bisection
+                                                                              : PartitionKind::Contiguous;
+}
+
+std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const graph::Graph& graph,
+                                                     const std::string& dataset_name, parallel::PartitionKind kind,
+                                                     int n_parts)
+{
+    // Patches are even in the set that comes first: the processor does most of the work.
+    std::vector<const graph::NodeSet*> sets;
+    for (const auto& name : {hidden_name(config), dataset_name})
+        if (graph.has_nodes(name) && (sets.empty() || sets.front()->name != name))
+            sets.push_back(&graph.node_set(name));
+    auto cut = parallel::make_partitions(kind, sets, n_parts);
+    std::map<std::string, parallel::Partition> result;
+    for (size_t i = 0; i < sets.size(); ++i)
+        result.emplace(sets[i]->name, std::move(cut[i]));
+    return result;
+}
+
+parallel::Sharding share_nodes(const Config& config, const graph::Graph& graph, const std::string& dataset_name,
+                               const parallel::Group& group)
+{
+    if (group.size() == 1)
+        return {};
+    const auto kind = partition_kind(config, graph, group.size());
+    return {.group = group, .nodes = cut_nodes(config, graph, dataset_name, kind, group.size())};
+}
+
 std::shared_ptr<model::ForecastModel> make_model(const Config& config, const TrainSettings& settings,
                                                  const graph::Graph& graph, const VariableTable& variables,
-                                                 const Statistics& statistics)
+                                                 const Statistics& statistics, const parallel::Sharding& sharding)
 {
     auto model = model::build_model(config.at("model"), {.graph = graph,
                                                          .variables = variables,
                                                          .statistics = &statistics,
                                                          .n_step_input = settings.task.n_step_input,
                                                          .n_step_output = settings.task.n_step_output,
-                                                         .dataset_name = settings.dataset_name});
+                                                         .dataset_name = settings.dataset_name,
+                                                         .sharding = sharding});
     model::initialise_weights(*model, derive_seed(settings.seed.value, SeedContext::Trainer));
     return model;
 }

@@ -8,6 +8,7 @@
 #include "gradwind/model/model.h"
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/layout.h"
+#include "gradwind/parallel/sharding.h"
 #include "gradwind/train/progress.h"
 #include "gradwind/train/settings.h"
 
@@ -42,11 +43,23 @@ namespace gradwind::train
 [[nodiscard]] parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
                                              std::vector<std::string>& notes);
 
+/// How `training.strategy.partition` wants nodes cut over a model group: ranges in the order of the nodes, patches, or
+/// `auto`: what leaves the largest halo of the processor smaller.
+[[nodiscard]] parallel::PartitionKind partition_kind(const Config& config, const graph::Graph& graph, int n_parts);
+
+/// Partitions of hidden and data nodes by name. @throws ConfigError if there are more parts than nodes
+[[nodiscard]] std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const graph::Graph& graph,
+                                                                   const std::string& dataset_name,
+                                                                   parallel::PartitionKind kind, int n_parts);
+
+/// How the nodes of a model lie over its group. @throws ConfigError as cut_nodes
+[[nodiscard]] parallel::Sharding share_nodes(const Config& config, const graph::Graph& graph,
+                                             const std::string& dataset_name, const parallel::Group& group);
+
 /// The model with its initial weights for a base seed, float32 on the CPU.
-[[nodiscard]] std::shared_ptr<model::ForecastModel> make_model(const Config& config, const TrainSettings& settings,
-                                                               const graph::Graph& graph,
-                                                               const VariableTable& variables,
-                                                               const Statistics& statistics);
+[[nodiscard]] std::shared_ptr<model::ForecastModel>
+make_model(const Config& config, const TrainSettings& settings, const graph::Graph& graph,
+           const VariableTable& variables, const Statistics& statistics, const parallel::Sharding& sharding = {});
 
 /// Parameters and buffers by name, as they are stored.
 [[nodiscard]] NamedTensors state_of(const model::ForecastModel& model);

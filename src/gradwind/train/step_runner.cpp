@@ -82,9 +82,9 @@ void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feed
 {
     auto raw = feeder.next();
     hooks_.was_read(raw);
+    raw.values = job_.own_cells(raw.values);
     const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
-    loss::LossContext context;
-    context.nan_mask = masks.loss_mask;
+    auto context = job_.loss_context(masks);
     if (job_.loss->additive())
         context.samples = 1.0 / micro.sample_weight;
     at::Tensor share;

@@ -3,21 +3,48 @@
 // What an optimiser step will send, before a job is started.
 #pragma once
 #include "gradwind/core/config.h"
+#include "gradwind/parallel/partition.h"
 
 #include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
 
 namespace gradwind::train
 {
 
+/// What one part of the model exchanges over the ranks of a model group.
+struct HaloTraffic {
+    std::string part; ///< "encoder", "processor", "decoder"
+    std::string source, target;
+    int64_t columns = 0;   ///< of an exchanged row
+    int64_t exchanges = 1; ///< in a forward pass
+    parallel::HaloCount halo;
+};
+
+/// The halos of a model group under one partition.
+struct GroupTraffic {
+    parallel::PartitionKind partition = parallel::PartitionKind::Contiguous;
+    bool is_chosen = false; ///< what the configuration selects
+    std::vector<HaloTraffic> parts;
+    std::map<std::string, double> imbalance{}; ///< by node set: most rows of a rank over the mean
+    /// What one rank of the group hands to all-to-alls for one sample: halos forward, their gradients backward.
+    [[nodiscard]] int64_t bytes_per_sample(int rank, int64_t element_bytes) const;
+};
+
 /// What every rank hands to the world's all-reduce in one optimiser step, once the order of gradients is known.
 struct StepTraffic {
     int64_t parameters = 0;
-    int64_t gradient_bytes = 0; ///< with the gaps between tensors, which travel along
-    int64_t gradient_calls = 0; ///< buckets
+    int64_t gradient_bytes = 0;       ///< with the gaps between tensors, which travel along
+    int64_t gradient_calls = 0;       ///< buckets
+    int64_t element_bytes = 4;        ///< of activations
+    int64_t passes = 1;               ///< forward passes of a sample: the rollout of the first epoch
+    std::vector<GroupTraffic> groups; ///< one for each partition; empty for a model on one process
 };
 
 /// Builds the model of a configuration, in this process alone, and asks the gradient engine.
+/// @param model_size  processes that share a model
 /// @throws ConfigError, DataError where data set, graph or model cannot be had
-[[nodiscard]] StepTraffic predict_step_traffic(const Config& config);
+[[nodiscard]] StepTraffic predict_step_traffic(const Config& config, int model_size = 1);
 
 } // namespace gradwind::train

@@ -92,7 +92,7 @@ public:
         job_.processors->inverse(reference, model::Space::ModelOutput, masks);
         job_.processors->inverse(truth, model::Space::Dataset, masks);
         for (const auto& metric : job_.metrics) {
-            const auto values = metric.loss->by_range(forecast, truth, columns_).to(at::kCPU, at::kDouble);
+            const auto values = metric.loss->by_range(forecast, truth, columns_, share()).to(at::kCPU, at::kDouble);
             for (size_t i = 0; i < job_.ranges.size(); ++i)
                 sums_.add(fmt::format("val_{}_{}_metric/{}/{}/{}", name, metric.name, name, job_.ranges[i].name,
                                       rollout_step + 1),
@@ -103,11 +103,14 @@ public:
     }
 
 private:
+    /// Metrics are shares, too: those of a model group add up.
+    [[nodiscard]] loss::LossContext share() const { return job_.loss_context({}); }
+
     void add_errors(int64_t rollout_step, const loss::Loss& mse, const at::Tensor& forecast,
                     const at::Tensor& reference, const at::Tensor& truth, double n)
     {
-        const auto own = mse.by_range(forecast, truth, single_).to(at::kCPU, at::kDouble);
-        const auto other = mse.by_range(reference, truth, single_).to(at::kCPU, at::kDouble);
+        const auto own = mse.by_range(forecast, truth, single_, share()).to(at::kCPU, at::kDouble);
+        const auto other = mse.by_range(reference, truth, single_, share()).to(at::kCPU, at::kDouble);
         const auto variables = job_.variables.output_names();
         for (size_t i = 0; i < variables.size(); ++i) {
             const auto add_one = [&](const char* what, const at::Tensor& values) {
@@ -161,12 +164,12 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
     BatchScorer scorer(job_, sums);
     for (int64_t i = 0; i < n_batches; ++i) {
         progress.validating(i, n_batches);
-        const auto raw = feeder.next();
+        auto raw = feeder.next();
         auto n = double(raw.anchors.size());
         hooks_.weighed(n);
+        raw.values = job_.own_cells(raw.values);
         const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
-        loss::LossContext context;
-        context.nan_mask = masks.loss_mask;
+        const auto context = job_.loss_context(masks);
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
         const auto value =
             rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context,
@@ -179,7 +182,9 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
         sums.add("val_multi_dataset_loss", loss, n);
         sums.add("val_multi_dataset_loss_epoch", loss, n);
         sums.add(fmt::format("val_{}_{}_loss", job_.settings.dataset_name, job_.loss->name()), loss, n);
-        sums.add_samples(n);
+        // A model group holds its samples once.
+        if (job_.groups.model.rank() == 0)
+            sums.add_samples(n);
     }
     ValidationResult result{.step = step, .epoch = epoch, .n_samples = 0, .values = {}};
     std::tie(result.n_samples, result.values) = sums.means(job_.groups.world);

@@ -31,6 +31,7 @@ constexpr std::array kRunners = {
     Runner{"sampler", verify_sampler_case},
     Runner{"graph", verify_graph_case},
     Runner{"run", verify_run_case},
+    Runner{"distributed", verify_distributed_case},
 };
 
 nlohmann::json read_description(const std::filesystem::path& folder)

@@ -43,6 +43,7 @@ CaseReport verify_normalizer_case(const std::filesystem::path& folder, const nlo
 CaseReport verify_optim_case(const std::filesystem::path& folder, const nlohmann::json& description);
 CaseReport verify_sampler_case(const std::filesystem::path& folder, const nlohmann::json& description);
 CaseReport verify_graph_case(const std::filesystem::path& folder, const nlohmann::json& description);
+CaseReport verify_distributed_case(const std::filesystem::path& folder, const nlohmann::json& description);
 CaseReport verify_run_case(const std::filesystem::path& folder, const nlohmann::json& description);
 
 } // namespace gradwind::verify

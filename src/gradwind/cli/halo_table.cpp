@@ -1,0 +1,99 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/cli/halo_table.h"
+
+#include "gradwind/cli/comm_table.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+namespace gradwind::cli
+{
+namespace
+{
+
+const char* name_of(parallel::PartitionKind kind)
+{
+    return kind == parallel::PartitionKind::Bisection ? "bisection" : "contiguous";
+}
+
+/// Bytes that the busiest rank of a part receives for one sample in one exchange.
+int64_t layer_bytes(const train::HaloTraffic& part, int64_t element_bytes)
+{
+    return part.halo.worst_halo() * part.columns * element_bytes;
+}
+
+/// The same if every rank were given all rows.
+int64_t gathered_bytes(const train::HaloTraffic& part, int64_t element_bytes)
+{
+    int64_t all = 0, least = INT64_MAX;
+    for (const auto& rank : part.halo.parts) {
+        all += rank.n_sources;
+        least = std::min(least, rank.n_sources);
+    }
+    return (all - least) * part.columns * element_bytes;
+}
+
+/// Of the busiest rank, forward and backward, in an optimiser step.
+int64_t step_bytes(const train::GroupTraffic& group, const train::StepTraffic& traffic, int64_t samples)
+{
+    int64_t most = 0;
+    for (size_t rank = 0; !group.parts.empty() && rank < group.parts.front().halo.parts.size(); ++rank)
+        most = std::max(most, group.bytes_per_sample(int(rank), traffic.element_bytes));
+    return most * samples * traffic.passes;
+}
+
+} // namespace
+
+std::vector<std::string> halo_table(const train::StepTraffic& traffic, int64_t samples)
+{
+    std::vector<std::string> lines;
+    if (traffic.groups.empty())
+        return lines;
+    lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:>6} {:>6} {:>8} {:>6} {:>9} {:>5} {:>10}", "partition", "part",
+                                "edges", "halo", "worst", "edges x", "from", "exchanges", "", "all-gather"));
+    for (const auto& group : traffic.groups) {
+        for (const auto& part : group.parts)
+            lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:>5.1f}% {:>5.1f}% {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
+                                        name_of(group.partition), part.part, part.source + "->" + part.target,
+                                        100 * part.halo.mean_ratio(), 100 * part.halo.worst_ratio(),
+                                        part.halo.edge_imbalance(), part.halo.most_neighbours(), part.exchanges,
+                                        bytes_text(double(layer_bytes(part, traffic.element_bytes))),
+                                        bytes_text(double(gathered_bytes(part, traffic.element_bytes)))));
+        std::string nodes;
+        for (const auto& [name, imbalance] : group.imbalance)
+            nodes += fmt::format(", {} nodes x{:.3f}", name, imbalance);
+        lines.push_back(fmt::format("{:<12} {} per step and rank at most{}{}", name_of(group.partition),
+                                    bytes_text(double(step_bytes(group, traffic, samples))), nodes,
+                                    group.is_chosen ? "; chosen" : ""));
+    }
+    return lines;
+}
+
+nlohmann::json halo_json(const train::StepTraffic& traffic, int64_t samples)
+{
+    auto result = nlohmann::json::array();
+    for (const auto& group : traffic.groups) {
+        nlohmann::json entry = {{"partition", name_of(group.partition)},
+                                {"chosen", group.is_chosen},
+                                {"bytes_per_step", step_bytes(group, traffic, samples)},
+                                {"node_imbalance", group.imbalance}};
+        for (const auto& part : group.parts)
+            entry["parts"].push_back({{"part", part.part},
+                                      {"source", part.source},
+                                      {"target", part.target},
+                                      {"exchanges", part.exchanges},
+                                      {"halo_ratio_mean", part.halo.mean_ratio()},
+                                      {"halo_ratio_worst", part.halo.worst_ratio()},
+                                      {"edge_imbalance", part.halo.edge_imbalance()},
+                                      {"neighbours", part.halo.most_neighbours()},
+                                      {"layer_bytes", layer_bytes(part, traffic.element_bytes)},
+                                      {"all_gather_bytes", gathered_bytes(part, traffic.element_bytes)}});
+        result.push_back(std::move(entry));
+    }
+    return result;
+}
+
+} // namespace gradwind::cli
