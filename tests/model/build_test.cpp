@@ -23,7 +23,8 @@ struct BadSection {
 
 const BadSection kBadSections[] = {
     {"/encoders/0/mapper/_target_", R"("x.GNNForwardMaper")", "did you mean `GNNForwardMapper`?"},
-    {"/encoders/0/mapper/_target_", R"("x.GraphTransformerForwardMapper")", "not available yet"},
+    {"/encoders/0/mapper/_target_", R"("x.TransformerForwardMapper")", "not available yet"},
+    {"/encoders/0/mapper/_target_", R"("x.GraphTransformerForwardMapper")", "an encoder that embeds the data nodes"},
     {"/processor/_target_", R"("TransformerProcessor")", "not available yet"},
     {"/decoders/0/mapper/_target_", R"("GNNForwardMapper")", "unknown `GNNForwardMapper`"},
     {"/processor/num_chunks", "3", "does not divide num_layers 4"},
@@ -49,6 +50,13 @@ const BadSection kBadSections[] = {
      "needs the statistics"},
     {"/decoders/0/target_node_features", R"(["coordinates"])", "needs target_node_features: [encoded_data]"},
     {"/decoders/0/target_node_features", R"(["encoded_dat"])", "did you mean `encoded_data`?"},
+    {"/processor", R"({"_target_": "GraphTransformerProcessor", "num_heads": 3})", "does not divide the 8 channels"},
+    {"/processor", R"({"_target_": "GraphTransformerProcessor"})", "num_heads is 16"},
+    {"/processor", R"({"_target_": "GraphTransformerProcessor", "num_heads": 2, "attn_channels": 0})", "in [1"},
+    {"/processor", R"({"_target_": "GraphTransformerProcessor", "num_layers": 4, "num_chunks": 3})", "does not divide"},
+    {"/decoders/0", R"({"mapper": {"_target_": "GraphTransformerBackwardMapper", "num_heads": 2},
+                        "target_node_features": []})",
+     "list one at least"},
     {"/model", R"({"_target_": "AnemoiEnsModelEncProcDec"})", "not available yet"},
     {"/model", R"({"hidden_nodes_name": "mesh"})", "mesh"},
 };
@@ -121,6 +129,40 @@ TEST(LoadState, NamesEveryDifferenceAndCopiesNothing)
             EXPECT_NE(message.find(part), std::string::npos) << message;
     }
     EXPECT_TRUE(at::equal(network->parameters()[0], before));
+}
+
+/// A state with one tensor under two names, as the original writes it.
+std::map<std::string, at::Tensor> graph_transformer_state(torch::nn::Module& network)
+{
+    auto state = named_state(network);
+    for (auto& [name, tensor] : state)
+        tensor = tensor.detach().clone();
+    return state;
+}
+
+TEST(LoadState, OneTensorMayHaveTwoNames)
+{
+    auto section = small_section();
+    section["encoders"]["0"]["mapper"]["_target_"] = "GraphTransformerForwardMapper";
+    section["encoders"]["0"]["mapper"]["num_heads"] = 4;
+    section["decoders"]["0"]["mapper"]["_target_"] = "GraphTransformerBackwardMapper";
+    section["decoders"]["0"]["mapper"]["num_heads"] = 4;
+    const auto network = small_network(section, small_graph());
+    const std::string first = "encoder.0.proc.layer_norm_attention.weight",
+                      second = "encoder.0.proc.layer_norm_attention_dest.weight";
+    auto state = graph_transformer_state(*network);
+    ASSERT_TRUE(state.contains(second));
+    EXPECT_TRUE(at::equal(state[first], state[second]));
+    EXPECT_EQ(state.size(), network->named_parameters().size() + network->named_buffers().size() + 4);
+    state[first].fill_(2);
+    EXPECT_THROW(load_state(*network, state), CheckpointError);
+    state[second].fill_(2);
+    load_state(*network, state);
+    EXPECT_EQ(network->named_parameters()[first].mean().item<double>(), 2);
+    state.erase(second);
+    load_state(*network, state);
+    state["processor.proc.0.layer_norm_attention_dest.weight"] = at::ones({8});
+    EXPECT_THROW(load_state(*network, state), CheckpointError);
 }
 
 } // namespace

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must hold for a network whatever its weights are.
 #include "gradwind/core/error.h"
-#include "tests/support/small_network.h"
+#include "tests/support/network_properties.h"
 
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
@@ -12,48 +12,15 @@ namespace gradwind::model
 namespace
 {
 
+using test::expect_close;
+using test::expect_equal;
+using test::expect_finite_differences;
+using test::input;
+using test::permuted;
+using test::run;
 using test::small_graph;
 using test::small_network;
 using test::small_section;
-
-at::Tensor input(int64_t batch = 1, int64_t members = 1, at::ScalarType dtype = at::kDouble)
-{
-    at::manual_seed(3);
-    return at::randn({batch, 2, members, 13, 3}, dtype);
-}
-
-/// A scalar that weighs every output differently.
-at::Tensor weighted_sum(const at::Tensor& y)
-{
-    return (y * at::arange(y.numel(), y.options()).reshape(y.sizes()).cos()).sum();
-}
-
-/// Output and all gradients.
-std::vector<at::Tensor> run(ForecastModel& network, const at::Tensor& x)
-{
-    network.zero_grad();
-    const auto leaf = x.detach().clone().requires_grad_(true);
-    const auto y = network.forward(leaf);
-    weighted_sum(y).backward();
-    std::vector<at::Tensor> out = {y.detach(), leaf.grad()};
-    for (const auto& parameter : network.parameters())
-        out.push_back(parameter.grad().clone());
-    return out;
-}
-
-void expect_close(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b, double tolerance)
-{
-    ASSERT_EQ(a.size(), b.size());
-    for (size_t i = 0; i < a.size(); ++i)
-        EXPECT_LE((a[i] - b[i]).norm().item<double>(), tolerance * b[i].norm().item<double>()) << "tensor " << i;
-}
-
-void expect_equal(const std::vector<at::Tensor>& a, const std::vector<at::Tensor>& b)
-{
-    ASSERT_EQ(a.size(), b.size());
-    for (size_t i = 0; i < a.size(); ++i)
-        EXPECT_TRUE(at::equal(a[i], b[i])) << "tensor " << i;
-}
 
 /// The small section with a key of encoder, decoder and processor changed.
 nlohmann::json with(const char* key, const nlohmann::json& value)
@@ -68,21 +35,7 @@ TEST(Network, GradientsAgreeWithFiniteDifferences)
 {
     for (const auto* kind : {"mlp", "swiglu"}) {
         const auto network = small_network(with("mlp_implementation", kind), small_graph());
-        const auto x = input();
-        (void)run(*network, x);
-        constexpr double step = 1e-6;
-        for (const auto& item : network->named_parameters()) {
-            const at::NoGradGuard no_gradients;
-            auto flat = item.value().view({-1});
-            const auto direction = at::randn_like(flat);
-            flat.add_(direction, step);
-            const auto above = weighted_sum(network->forward(x)).item<double>();
-            flat.sub_(direction, 2 * step);
-            const auto below = weighted_sum(network->forward(x)).item<double>();
-            flat.add_(direction, step);
-            const auto slope = (item.value().grad().view({-1}) * direction).sum().item<double>();
-            EXPECT_NEAR((above - below) / (2 * step), slope, 1e-6 * (1 + std::abs(slope))) << kind << " " << item.key();
-        }
+        expect_finite_differences(*network, kind);
     }
 }
 
@@ -148,23 +101,6 @@ TEST(Network, SamplesAndMembersAreIndependent)
         }
 }
 
-/// The same graph with its data nodes in another order.
-graph::Graph permuted(const graph::Graph& graph, const std::vector<int64_t>& order)
-{
-    auto out = graph;
-    std::vector<int32_t> new_id(order.size());
-    for (size_t i = 0; i < order.size(); ++i) {
-        new_id[size_t(order[i])] = int32_t(i);
-        out.nodes[0].lat_rad[i] = graph.nodes[0].lat_rad[size_t(order[i])];
-        out.nodes[0].lon_rad[i] = graph.nodes[0].lon_rad[size_t(order[i])];
-    }
-    for (auto& id : out.edges[0].src)
-        id = new_id[size_t(id)];
-    for (auto& id : out.edges[2].dst)
-        id = new_id[size_t(id)];
-    return out;
-}
-
 TEST(Network, IsEquivariantToTheOrderOfNodes)
 {
     auto section = with("trainable_size", 0);
@@ -173,7 +109,8 @@ TEST(Network, IsEquivariantToTheOrderOfNodes)
     const auto index = at::tensor(order, at::kLong);
     const auto x = input();
     const auto y = small_network(section, small_graph())->forward(x);
-    const auto again = small_network(section, permuted(small_graph(), order))->forward(x.index_select(3, index));
+    const auto again =
+        small_network(section, permuted(small_graph(), "data", order))->forward(x.index_select(3, index));
     EXPECT_LT((y.index_select(3, index) - again).abs().max().item<double>(), 1e-12);
 }
 

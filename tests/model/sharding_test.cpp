@@ -103,6 +103,27 @@ GRADWIND_MULTIRANK_TEST(Sharding, GraphNetworkEqualsOneProcess, RankCounts{1, 2,
     compare(world, test::small_section(), patches(world));
 }
 
+/// The small network with graph transformer layers and mappers in chunks.
+nlohmann::json graph_transformer()
+{
+    auto section = test::small_section();
+    for (auto* part :
+         {&section["processor"], &section["encoders"]["0"]["mapper"], &section["decoders"]["0"]["mapper"]}) {
+        auto target = (*part)["_target_"].get<std::string>();
+        (*part)["_target_"] = target.replace(target.find("GNN"), 3, "GraphTransformer");
+        (*part)["num_heads"] = 2;
+        (*part)["qk_norm"] = true; // otherwise the gradient of the keys' bias is rounding alone
+        (*part)["num_chunks"] = 2;
+    }
+    return section;
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, GraphTransformerEqualsOneProcess, RankCounts{1, 2, 3, 4})
+{
+    compare(world, graph_transformer(), ranges(world));
+    compare(world, graph_transformer(), patches(world));
+}
+
 GRADWIND_MULTIRANK_TEST(Sharding, RecomputationDoesNotExchangeAgain, RankCounts{2, 3})
 {
     auto section = test::small_section();

@@ -86,13 +86,19 @@ at::Tensor definition(const at::Tensor& q, const at::Tensor& k, const at::Tensor
     return at::stack(rows).view({edges.n_dst, heads * depth});
 }
 
+/// Another weight for every element.
+at::Tensor all_different(const at::Tensor& y)
+{
+    return at::arange(y.numel(), at::kDouble).cos().view_as(y).to(y.device(), y.scalar_type());
+}
+
 /// The result and the gradients of a sum that weighs all of it differently.
 Tensors results(const Case& given, Attention attention)
 {
     for (const auto& leaf : given.leaves)
         const_cast<at::Tensor&>(leaf).mutable_grad().reset();
     const auto y = given.by(attention);
-    (y * at::arange(y.numel(), y.options()).view_as(y).cos()).sum().backward();
+    (y * all_different(y)).sum().backward();
     Tensors out = {y.detach()};
     for (const auto& leaf : given.leaves)
         out.push_back(leaf.grad().defined() ? leaf.grad().clone() : at::zeros_like(leaf));
@@ -134,7 +140,7 @@ TEST(EdgeAttention, GradientsAgreeWithFiniteDifferences)
         const auto gradients = results(given, edge_attention);
         const auto value = [&] {
             const auto y = given.by(edge_attention);
-            return (y * at::arange(y.numel(), y.options()).view_as(y).cos()).sum().item<double>();
+            return (y * all_different(y)).sum().item<double>();
         };
         const at::NoGradGuard no_gradients;
         for (size_t i = 0; i < given.leaves.size(); ++i) {
@@ -205,7 +211,7 @@ TEST(EdgeAttention, RowsMayBeApart)
     const auto part = [&](int64_t i) { return leaf.narrow(1, 24 * i, 24).view({kSources, 3, 8}); };
     const auto y = edge_attention(apart.leaves[0], part(0), part(1),
                                   {given.leaves[3], given.leaves[4], given.leaves[5]}, given.index);
-    (y * at::arange(y.numel(), y.options()).view_as(y).cos()).sum().backward();
+    (y * all_different(y)).sum().backward();
     EXPECT_TRUE(at::equal(y, expected[0]));
     EXPECT_TRUE(at::equal(apart.leaves[0].grad(), expected[1]));
     EXPECT_TRUE(at::equal(leaf.grad().narrow(1, 24, 24).reshape({kSources, 3, 8}), expected[3]));

@@ -134,5 +134,32 @@ TEST(Segment, WrongNumberOfRowsIsRefused)
     EXPECT_THROW((void)sum_at_destination(at::zeros({6, 2}), edges), ShapeError);
 }
 
+TEST(SliceDestinations, CoverAllEdgesAndNameTheirSources)
+{
+    const auto edges = example();
+    for (const int64_t n : {1, 2, 3, 100}) {
+        const auto slices = slice_destinations(edges, n);
+        EXPECT_EQ(int64_t(slices.size()), std::min(n, edges.n_dst));
+        int64_t next_dst = 0, next_edge = 0;
+        for (const auto& slice : slices) {
+            EXPECT_EQ(slice.first_dst, next_dst);
+            EXPECT_EQ(slice.first_edge, next_edge);
+            const auto own = [&](const at::Tensor& ids) {
+                return ids.slice(0, next_edge, next_edge + slice.edges.n_edges());
+            };
+            const auto src =
+                slice.src_rows.defined() ? slice.src_rows.index_select(0, slice.edges.src) : slice.edges.src;
+            EXPECT_TRUE(at::equal(src, own(edges.src)));
+            EXPECT_TRUE(at::equal(slice.edges.dst + slice.first_dst, own(edges.dst)));
+            if (slice.src_rows.defined())
+                EXPECT_EQ(slice.edges.n_src, std::get<0>(at::_unique2(own(edges.src))).size(0));
+            next_dst += slice.edges.n_dst;
+            next_edge += slice.edges.n_edges();
+        }
+        EXPECT_EQ(next_dst, edges.n_dst);
+        EXPECT_EQ(next_edge, edges.n_edges());
+    }
+}
+
 } // namespace
 } // namespace gradwind::ops

@@ -37,7 +37,8 @@ TEST_P(GoldenTraining, EqualsTheOriginal)
 }
 
 INSTANTIATE_TEST_SUITE_P(OneProcess, GoldenTraining,
-                         ::testing::Values("optim-default", "optim-clipnorm", "optim-schedule", "run-uk-gnn"),
+                         ::testing::Values("optim-default", "optim-clipnorm", "optim-graphtransformer",
+                                           "optim-schedule", "run-uk-gnn"),
                          [](const auto& info) {
                              std::string name = info.param;
                              for (auto& letter : name)

@@ -12,11 +12,6 @@ namespace gradwind::model
 namespace
 {
 
-ShardStrategy shard_strategy(const Config& section)
-{
-    return section.get<std::string>("shard_strategy", "edges") == "heads" ? ShardStrategy::Heads : ShardStrategy::Edges;
-}
-
 std::shared_ptr<EdgeProvider> build_edges(const ModelInputs& inputs, const std::string& source,
                                           const std::string& target, const PartConfig& part,
                                           const std::string& trainables)
@@ -47,33 +42,85 @@ std::vector<TargetFeature> target_features(const NamedMapper& decoder)
     return out;
 }
 
-std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkParts& parts, int64_t n_columns)
+GraphTransformerOptions mapper_options(const PartConfig& part, int64_t edge_width)
 {
-    const auto options = gnn_options(encoder.part, parts.encoder_edges->width());
-    return std::make_shared<GnnForwardMapper>(options, n_columns + parts.node_attributes->width(parts.data_nodes),
-                                              parts.node_attributes->width(parts.hidden_nodes));
+    const auto options = graph_transformer_options(part, edge_width);
+    GRADWIND_CHECK(options.kernels.condition_width == 0, ConfigError,
+                   "[model] {}: only processors have a ConditionalLayerNorm; use LayerNorm or AutocastLayerNorm",
+                   part.section.where());
+    return options;
 }
 
-std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkParts& parts, int64_t n_columns)
+std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkParts& parts, int64_t src_width)
+{
+    const auto edge_width = parts.encoder_edges->width();
+    const auto dst_width = parts.node_attributes->width(parts.hidden_nodes);
+    if (encoder.part.section.target() == "GNNForwardMapper")
+        return std::make_shared<GnnForwardMapper>(gnn_options(encoder.part, edge_width), src_width, dst_width);
+    return std::make_shared<GraphTransformerForwardMapper>(mapper_options(encoder.part, edge_width), src_width,
+                                                           dst_width);
+}
+
+/// Columns of the decoder's destination. @param encoded columns of what the encoder returns for the data nodes
+int64_t destination_width(const NetworkParts& parts, const ModelInputs& inputs, int64_t encoded)
+{
+    int64_t width = 0;
+    for (const auto feature : parts.target_features)
+        switch (feature) {
+        case TargetFeature::Coordinates:
+            width += 4;
+            break;
+        case TargetFeature::Forcings:
+            width += inputs.n_step_input * int64_t(inputs.variables.model_input_forcing().size());
+            break;
+        case TargetFeature::Prognostics:
+            width += inputs.n_step_input * int64_t(inputs.variables.model_input_prognostic().size());
+            break;
+        case TargetFeature::TrainableParameters:
+            width += parts.node_attributes->width(parts.data_nodes) - 4;
+            break;
+        case TargetFeature::EncodedData:
+            width += encoded;
+            break;
+        }
+    return width;
+}
+
+/// @param dst_width columns of the decoder's destination, @param n_columns of its output
+std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkParts& parts, int64_t dst_width,
+                                      int64_t n_columns)
 {
     const auto& section = decoder.part.section;
-    // This decoder does not embed its destination: only what the encoder returned has the network's width.
-    GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
-                   "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
+    const auto edge_width = parts.decoder_edges->width();
     const auto weights =
         section.get<bool>("initialise_data_extractor_zero", false) ? OutputWeights::Zero : OutputWeights::Drawn;
-    return std::make_shared<GnnBackwardMapper>(gnn_options(decoder.part, parts.decoder_edges->width()), n_columns,
-                                               weights);
+    if (section.target() == "GraphTransformerBackwardMapper") {
+        GRADWIND_CHECK(dst_width > 0, ConfigError,
+                       "[model] {}: target_node_features gives the decoder `{}` no columns; list one at least",
+                       section.where(), decoder.key);
+        return std::make_shared<GraphTransformerBackwardMapper>(mapper_options(decoder.part, edge_width), dst_width,
+                                                                n_columns, weights);
+    }
+    const auto options = gnn_options(decoder.part, edge_width);
+    // This decoder does not embed its destination: only what a GNN encoder returned has the network's width.
+    GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
+                   "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
+    GRADWIND_CHECK(dst_width == options.channels, ConfigError,
+                   "[model] {}: a GNNBackwardMapper needs an encoder that embeds the data nodes: a GNNForwardMapper",
+                   section.where());
+    return std::make_shared<GnnBackwardMapper>(options, n_columns, weights);
 }
 
 std::shared_ptr<Processor> build_processor(const PartConfig& part, const NetworkParts& parts)
 {
-    const auto options = gnn_options(part, parts.processor_edges->width());
+    const auto edge_width = parts.processor_edges->width();
     const auto layers = integer_in(part.section, "num_layers", 16, 1, 100000);
-    GRADWIND_CHECK(layers % options.num_chunks == 0, ConfigError,
-                   "[model] {} is {}, which does not divide num_layers {}", part.section.at("num_chunks").where(),
-                   options.num_chunks, layers);
-    return std::make_shared<GnnProcessor>(options, layers);
+    const auto chunks = integer_in(part.section, "num_chunks", 1, 1, 1 << 20);
+    GRADWIND_CHECK(layers % chunks == 0, ConfigError, "[model] {} is {}, which does not divide num_layers {}",
+                   part.section.at("num_chunks").where(), chunks, layers);
+    if (part.section.target() == "GNNProcessor")
+        return std::make_shared<GnnProcessor>(gnn_options(part, edge_width), layers);
+    return std::make_shared<GraphTransformerProcessor>(graph_transformer_options(part, edge_width), layers);
 }
 
 int64_t residual_step(const Config& root, const ModelInputs& inputs)
@@ -102,15 +149,17 @@ void check_whole(const Config& root)
 /// Refuses parts that are not available, before edges are asked of the graph that only those parts could do without.
 void check_parts(const Config& encoder, const Config& processor, const Config& decoder)
 {
-    if (encoder.target() != "GNNForwardMapper")
-        refuse_target(encoder, {"GNNForwardMapper"},
-                      {"GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"});
-    if (processor.target() != "GNNProcessor")
-        refuse_target(processor, {"GNNProcessor"},
-                      {"GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor"});
-    if (decoder.target() != "GNNBackwardMapper")
-        refuse_target(decoder, {"GNNBackwardMapper"},
-                      {"GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"});
+    const auto require = [](const Config& section, const std::vector<std::string>& available,
+                            const std::vector<std::string>& planned) {
+        if (std::find(available.begin(), available.end(), section.target()) == available.end())
+            refuse_target(section, available, planned);
+    };
+    require(encoder, {"GNNForwardMapper", "GraphTransformerForwardMapper"},
+            {"TransformerForwardMapper", "PointWiseForwardMapper"});
+    require(processor, {"GNNProcessor", "GraphTransformerProcessor"},
+            {"TransformerProcessor", "PointWiseMLPProcessor"});
+    require(decoder, {"GNNBackwardMapper", "GraphTransformerBackwardMapper"},
+            {"TransformerBackwardMapper", "PointWiseBackwardMapper"});
 }
 
 /// Refuses parts that several processes cannot share, where several do.
@@ -154,11 +203,14 @@ std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs
     const auto& data = parts.data_nodes;
     const auto& hidden = parts.hidden_nodes;
     parts.encoder_edges = build_edges(inputs, data, hidden, encoder.part, data + "2" + hidden);
-    parts.encoder = build_encoder(encoder, parts, inputs.n_step_input * inputs.variables.n_input());
+    const auto src_width = inputs.n_step_input * inputs.variables.n_input() + parts.node_attributes->width(data);
+    parts.encoder = build_encoder(encoder, parts, src_width);
     parts.processor_edges = build_edges(inputs, hidden, hidden, processor, hidden + "2" + hidden);
     parts.processor = build_processor(processor, parts);
     parts.decoder_edges = build_edges(inputs, hidden, data, decoder.part, hidden + "2" + data);
-    parts.decoder = build_decoder(decoder, parts, inputs.n_step_output * inputs.variables.n_output());
+    const auto encoded = encoder.part.section.target() == "GNNForwardMapper" ? hidden_channels(root) : src_width;
+    parts.decoder = build_decoder(decoder, parts, destination_width(parts, inputs, encoded),
+                                  inputs.n_step_output * inputs.variables.n_output());
     check_shared(encoder.part.section, *parts.encoder, inputs.sharding);
     check_shared(processor.section, *parts.processor, inputs.sharding);
     check_shared(decoder.part.section, *parts.decoder, inputs.sharding);

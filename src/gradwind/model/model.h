@@ -66,8 +66,13 @@ public:
 /// Initial weights, bit-equal to the original's for a trainer seed (spec §2.7).
 void initialise_weights(ForecastModel& model, uint32_t trainer_seed);
 
+/// Parameters and buffers by name, the second names under which the original lists shared tensors too.
+[[nodiscard]] std::map<std::string, at::Tensor> named_state(const torch::nn::Module& model);
+
 /// Copies tensors into the parameters and buffers of the same names, converting type and device.
-/// @throws CheckpointError listing every missing and unexpected name and every shape that differs; nothing is copied
+/// Second names of shared tensors may be absent.
+/// @throws CheckpointError listing every missing and unexpected name, every shape that differs and every second name
+///         with other values than the first; nothing is copied then
 void load_state(torch::nn::Module& model, const std::map<std::string, at::Tensor>& state);
 
 } // namespace gradwind::model

@@ -62,6 +62,30 @@ MlpKind mlp_kind(const Config& section)
     return MlpKind(found - names.begin());
 }
 
+double hidden_ratio(const Config& section, int64_t channels, double fallback)
+{
+    const auto ratio = section.get<double>("mlp_hidden_ratio", fallback);
+    GRADWIND_CHECK(ratio > 0 && int64_t(double(channels) * ratio + 0.5) >= 1, ConfigError,
+                   "[model] {} is {}; the hidden width {} x ratio must be at least 1",
+                   section.at("mlp_hidden_ratio").where(), ratio, channels);
+    return ratio;
+}
+
+ops::Intermediates intermediates(const Config& section)
+{
+    return section.get<bool>("gradient_checkpointing", true) ? ops::Intermediates::Recompute : ops::Intermediates::Keep;
+}
+
+int64_t part_channels(const PartConfig& part)
+{
+    const auto whole = hidden_channels(part.root);
+    const auto channels = integer_in(part.section, "num_channels", whole, 1, 1 << 20);
+    GRADWIND_CHECK(channels == whole, ConfigError,
+                   "[model] {} is {}, but the network has {} channels; the parts must agree",
+                   part.section.at("num_channels").where(), channels, whole);
+    return channels;
+}
+
 } // namespace
 
 void refuse_target(const Config& section, const std::vector<std::string>& available,
@@ -146,6 +170,11 @@ int64_t edge_trainables(const PartConfig& part, const std::string& sets)
     return 0;
 }
 
+ShardStrategy shard_strategy(const Config& section)
+{
+    return section.get<std::string>("shard_strategy", "edges") == "heads" ? ShardStrategy::Heads : ShardStrategy::Edges;
+}
+
 LayerKernels layer_kernels(const PartConfig& part)
 {
     LayerKernels kernels;
@@ -182,28 +211,45 @@ LayerKernels layer_kernels(const PartConfig& part)
 GnnOptions gnn_options(const PartConfig& part, int64_t edge_width)
 {
     const auto& section = part.section;
-    const auto channels = integer_in(section, "num_channels", hidden_channels(part.root), 1, 1 << 20);
-    GRADWIND_CHECK(channels == hidden_channels(part.root), ConfigError,
-                   "[model] {} is {}, but the network has {} channels; the parts must agree",
-                   section.at("num_channels").where(), channels, hidden_channels(part.root));
+    const auto channels = part_channels(part);
     const auto kernels = layer_kernels(part);
     GRADWIND_CHECK(kernels.condition_width == 0, ConfigError,
                    "[model] {}: graph networks have no ConditionalLayerNorm; use LayerNorm or AutocastLayerNorm, or a "
                    "GraphTransformerProcessor or TransformerProcessor",
                    section.where());
-    const auto ratio = section.get<double>("mlp_hidden_ratio", 1.0);
-    GRADWIND_CHECK(ratio > 0 && int64_t(double(channels) * ratio + 0.5) >= 1, ConfigError,
-                   "[model] {} is {}; the hidden width {} x ratio must be at least 1",
-                   section.at("mlp_hidden_ratio").where(), ratio, channels);
     return {.channels = channels,
             .edge_width = edge_width,
             .extra_layers = integer_in(section, "mlp_extra_layers", 0, 0, 1000),
-            .hidden_ratio = ratio,
+            .hidden_ratio = hidden_ratio(section, channels, 1.0),
             .mlp_kind = mlp_kind(section),
             .kernels = kernels,
             .num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20),
-            .intermediates = section.get<bool>("gradient_checkpointing", true) ? ops::Intermediates::Recompute
-                                                                               : ops::Intermediates::Keep};
+            .intermediates = intermediates(section)};
+}
+
+GraphTransformerOptions graph_transformer_options(const PartConfig& part, int64_t edge_width)
+{
+    using Options = GraphTransformerOptions;
+    const auto& section = part.section;
+    const auto channels = part_channels(part);
+    const auto attention = integer_in(section, "attn_channels", channels, 1, 1 << 20);
+    const auto heads = integer_in(section, "num_heads", 16, 1, 1 << 20);
+    GRADWIND_CHECK(
+        attention % heads == 0, ConfigError, "[model] {} is {}, which does not divide the {} channels of the attention",
+        section.has("num_heads") ? section.at("num_heads").where() : section.where() + ": num_heads", heads, attention);
+    return {.channels = channels,
+            .attention_channels = attention,
+            .heads = heads,
+            .edge_width = edge_width,
+            .hidden_ratio = hidden_ratio(section, channels, 4.0),
+            .mlp_kind = mlp_kind(section),
+            .qk_norm = section.get<bool>("qk_norm", false) ? Options::QkNorm::PerHead : Options::QkNorm::None,
+            .edge_pre_mlp =
+                section.get<bool>("edge_pre_mlp", false) ? Options::EdgePreMlp::Layer : Options::EdgePreMlp::None,
+            .shard_strategy = shard_strategy(section),
+            .kernels = layer_kernels(part),
+            .num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20),
+            .intermediates = intermediates(section)};
 }
 
 } // namespace gradwind::model

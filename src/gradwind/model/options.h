@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/core/config.h"
 #include "gradwind/model/gnn.h"
+#include "gradwind/model/graph_transformer.h"
 
 #include <string>
 #include <vector>
@@ -36,9 +37,12 @@ struct NamedMapper {
 /// @param sets "data", "hidden", "data2hidden", ...
 [[nodiscard]] int64_t node_trainables(const Config& root, const std::string& nodes);
 [[nodiscard]] int64_t edge_trainables(const PartConfig& part, const std::string& sets);
+[[nodiscard]] ShardStrategy shard_strategy(const Config& section);
 [[nodiscard]] LayerKernels layer_kernels(const PartConfig& part);
 /// @param edge_width columns of the part's edge features
 [[nodiscard]] GnnOptions gnn_options(const PartConfig& part, int64_t edge_width);
+/// @param edge_width columns of the part's edge features
+[[nodiscard]] GraphTransformerOptions graph_transformer_options(const PartConfig& part, int64_t edge_width);
 
 /// The value of a key, held to a range. @throws ConfigError naming it
 [[nodiscard]] int64_t integer_in(const Config& section, const std::string& key, int64_t fallback, int64_t low,

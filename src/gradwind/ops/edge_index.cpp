@@ -121,4 +121,31 @@ EdgeIndex slice(const EdgeIndex& edges, int64_t begin, int64_t end)
     return make_edge_index(view(src), view(dst), edges.n_src, edges.n_dst).to(edges.src.device());
 }
 
+std::vector<DestinationSlice> slice_destinations(const EdgeIndex& edges, int64_t n_slices)
+{
+    const auto n = std::min(n_slices, edges.n_dst);
+    if (n <= 1)
+        return {{edges, 0, 0, {}}};
+    const auto device = edges.src.device();
+    const auto host_ptr = edges.dst_ptr.cpu(), host_src = edges.src.cpu(), host_dst = edges.dst.cpu();
+    const auto ptr = view(host_ptr), src = view(host_src), dst = view(host_dst);
+    std::vector<DestinationSlice> slices;
+    for (int64_t i = 0; i < n; ++i) {
+        const auto first = edges.n_dst * i / n, last = edges.n_dst * (i + 1) / n;
+        const auto begin = size_t(ptr[size_t(first)]), end = size_t(ptr[size_t(last)]);
+        std::vector<int64_t> own_src(src.begin() + int64_t(begin), src.begin() + int64_t(end));
+        std::vector<int64_t> own_dst(dst.begin() + int64_t(begin), dst.begin() + int64_t(end));
+        auto rows = own_src;
+        std::sort(rows.begin(), rows.end());
+        rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+        for (auto& id : own_src)
+            id = std::lower_bound(rows.begin(), rows.end(), id) - rows.begin();
+        for (auto& id : own_dst)
+            id -= first;
+        const auto own = make_edge_index(own_src, own_dst, int64_t(rows.size()), last - first);
+        slices.push_back({own.to(device), first, int64_t(begin), as_tensor(rows).to(device)});
+    }
+    return slices;
+}
+
 } // namespace gradwind::ops

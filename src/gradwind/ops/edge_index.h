@@ -43,4 +43,16 @@ struct EdgeIndex {
 /// Edges [begin, end) of an index as an index over the same nodes.
 [[nodiscard]] EdgeIndex slice(const EdgeIndex& edges, int64_t begin, int64_t end);
 
+/// The destinations [first_dst, first_dst + edges.n_dst) with their edges, numbered from zero, and the sources that
+/// they need.
+struct DestinationSlice {
+    EdgeIndex edges;
+    int64_t first_dst = 0;
+    int64_t first_edge = 0;
+    at::Tensor src_rows; ///< the sources of `edges` as rows of all, ascending; undefined: all of them in order
+};
+
+/// Cuts the destinations into at most `n_slices` consecutive ranges of about equal length.
+[[nodiscard]] std::vector<DestinationSlice> slice_destinations(const EdgeIndex& edges, int64_t n_slices);
+
 } // namespace gradwind::ops

@@ -199,12 +199,8 @@ std::shared_ptr<model::ForecastModel> make_model(const Config& config, const Tra
 
 NamedTensors state_of(const model::ForecastModel& model)
 {
-    NamedTensors result;
-    for (const auto& item : model.named_parameters())
-        result.emplace_back(item.key(), item.value());
-    for (const auto& item : model.named_buffers())
-        result.emplace_back(item.key(), item.value());
-    return result;
+    const auto state = model::named_state(model);
+    return {state.begin(), state.end()};
 }
 
 at::ScalarType dtype_of(Precision precision)

@@ -252,11 +252,7 @@ CaseReport verify_init_case(const std::filesystem::path& folder, const nlohmann:
         return report;
     }
     model::initialise_weights(*network, description.at("trainer_seed").get<uint32_t>());
-    Tensors own;
-    for (const auto& item : network->named_parameters())
-        own.emplace(item.key(), item.value());
-    for (const auto& item : network->named_buffers())
-        own.emplace(item.key(), item.value());
+    const auto own = model::named_state(*network);
     for (const auto& [name, tensor] : own)
         if (!expected.contains(name))
             report.check(name + " (not in the original)", std::numeric_limits<double>::quiet_NaN(), 0);
