@@ -41,6 +41,23 @@ TensorList joined(TensorList first, const TensorList& second)
     return first;
 }
 
+/// The exchanges of a part that is shared by heads; null for one that is not.
+std::shared_ptr<const HeadSharing::Exchanges> exchanges(const GraphTransformerOptions& options, HeadSharing& heads,
+                                                        const EdgeInputs& edges, const at::Tensor& like)
+{
+    return options.shard_strategy == ShardStrategy::Heads ? heads.of(edges, like.device()) : nullptr;
+}
+
+/// Runs `layer(sources, dst, features, edges)` once as a region: where heads are shared every rank has all edges of its
+/// own rows and of others, which cannot be cut by its destinations.
+template <class Layer>
+at::Tensor whole(const ops::EdgeIndex& edges, ops::Intermediates mode, const TensorList& inputs,
+                 const TensorList& parameters, const Layer& layer)
+{
+    const auto run = [layer, edges](const TensorList& in) -> TensorList { return {layer(in[0], in[1], in[2], edges)}; };
+    return ops::region(mode, run, inputs, parameters).front();
+}
+
 /// Runs `layer(sources, dst, features, edges)` for every slice of the destinations as a region of its own.
 template <class Layer>
 at::Tensor for_each_slice(const std::vector<ops::DestinationSlice>& slices, ops::Intermediates mode,
@@ -70,7 +87,7 @@ const std::vector<ops::DestinationSlice>& DestinationSlices::of(const ops::EdgeI
 
 GraphTransformerForwardMapper::GraphTransformerForwardMapper(const GraphTransformerOptions& options, int64_t src_width,
                                                              int64_t dst_width)
-    : options_(options), slices_(options.num_chunks)
+    : options_(options), slices_(options.num_chunks), heads_(options.heads)
 {
     block_ = register_module("proc", std::make_shared<GraphTransformerBlock>(options, Nodes::TwoSets));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
@@ -86,14 +103,17 @@ Mapper::Result GraphTransformerForwardMapper::forward(const at::Tensor& src, con
     };
     const auto own =
         ops::region(mode, embed_sources, {src}, joined(emb_nodes_src_->parameters(), block_->source_parameters()));
-    const auto layer = [this](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
-                              const ops::EdgeIndex& index) {
+    const auto heads = exchanges(options_, heads_, edges, dst);
+    const auto layer = [this, heads](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
+                                     const ops::EdgeIndex& index) {
         const auto x = emb_nodes_dst_->forward(rows);
-        return block_->forward(sources, block_->normalise_destinations(x), x, features, index);
+        return block_->forward(sources, block_->normalise_destinations(x), x, features, index, heads.get());
     };
     const auto parameters = joined(emb_nodes_dst_->parameters(), block_->other_parameters());
-    return {src, for_each_slice(slices_.of(edges.chunks.front()), mode,
-                                {source_rows(own.front(), edges), dst, edge_rows(edges)}, parameters, layer)};
+    const TensorList inputs = {source_rows(own.front(), edges), dst, edge_rows(edges)};
+    const auto& all = edges.chunks.front();
+    return {src, heads ? whole(all, mode, inputs, parameters, layer)
+                       : for_each_slice(slices_.of(all), mode, inputs, parameters, layer)};
 }
 
 void GraphTransformerForwardMapper::draw(UniformStream& stream)
@@ -106,7 +126,7 @@ void GraphTransformerForwardMapper::draw(UniformStream& stream)
 GraphTransformerBackwardMapper::GraphTransformerBackwardMapper(const GraphTransformerOptions& options,
                                                                int64_t dst_width, int64_t out_width,
                                                                OutputWeights output_weights)
-    : options_(options), output_weights_(output_weights), slices_(options.num_chunks)
+    : options_(options), output_weights_(output_weights), slices_(options.num_chunks), heads_(options.heads)
 {
     block_ = register_module("proc", std::make_shared<GraphTransformerBlock>(options, Nodes::TwoSets));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
@@ -123,17 +143,20 @@ Mapper::Result GraphTransformerBackwardMapper::forward(const at::Tensor& src, co
     const auto mode = intermediates(options_, *block_, dst);
     const auto normalise = [this](const TensorList& in) -> TensorList { return {block_->normalise_sources(in[0])}; };
     const auto own = ops::region(mode, normalise, {src}, block_->source_parameters());
-    const auto layer = [this](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
-                              const ops::EdgeIndex& index) {
+    const auto heads = exchanges(options_, heads_, edges, dst);
+    const auto layer = [this, heads](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
+                                     const ops::EdgeIndex& index) {
         const auto x = emb_nodes_dst_->forward(rows);
-        const auto y = block_->forward(sources, block_->normalise_destinations(x), x, features, index);
+        const auto y = block_->forward(sources, block_->normalise_destinations(x), x, features, index, heads.get());
         return extract_->forward(extract_norm_->forward(y));
     };
     const auto parameters = joined(joined(emb_nodes_dst_->parameters(), block_->other_parameters()),
                                    joined(extract_norm_->parameters(), extract_->parameters()));
+    const TensorList inputs = {source_rows(own.front(), edges), dst, edge_rows(edges)};
+    const auto& all = edges.chunks.front();
     return {{},
-            for_each_slice(slices_.of(edges.chunks.front()), mode,
-                           {source_rows(own.front(), edges), dst, edge_rows(edges)}, parameters, layer)};
+            heads ? whole(all, mode, inputs, parameters, layer)
+                  : for_each_slice(slices_.of(all), mode, inputs, parameters, layer)};
 }
 
 void GraphTransformerBackwardMapper::draw(UniformStream& stream)
@@ -147,7 +170,7 @@ void GraphTransformerBackwardMapper::draw(UniformStream& stream)
 }
 
 GraphTransformerProcessor::GraphTransformerProcessor(const GraphTransformerOptions& options, int64_t num_layers)
-    : options_(options)
+    : options_(options), heads_(options.heads)
 {
     const auto layers = register_module("proc", std::make_shared<Group>());
     for (int64_t i = 0; i < num_layers; ++i)
@@ -162,34 +185,37 @@ at::Tensor GraphTransformerProcessor::forward(const at::Tensor& x, const EdgeInp
     if (cond.defined())
         state.push_back(cond);
     const auto n_layers = int64_t(blocks_.size());
+    const auto heads = exchanges(options_, heads_, edges, x);
     if (intermediates(options_, *blocks_.front(), x) == ops::Intermediates::Keep)
-        return run_layers(0, n_layers, edges, state).front();
+        return run_layers(0, n_layers, edges, heads, state).front();
     const auto per_group = n_layers / options_.num_chunks;
     for (int64_t first = 0; first < n_layers; first += per_group) {
         TensorList parameters;
         for (int64_t i = first; i < first + per_group; ++i)
             parameters = joined(parameters, blocks_[size_t(i)]->parameters());
         constexpr auto mode = ops::Intermediates::Recompute;
-        const auto run = [this, first, per_group, own = edges.for_region(mode)](const TensorList& in) {
+        const auto run = [this, first, per_group, heads, own = edges.for_region(mode)](const TensorList& in) {
             own.sources.begin_run();
-            return run_layers(first, first + per_group, own, in);
+            return run_layers(first, first + per_group, own, heads, in);
         };
         state = ops::region(mode, run, state, parameters);
     }
     return state.front();
 }
 
-std::vector<at::Tensor> GraphTransformerProcessor::run_layers(int64_t first, int64_t last, const EdgeInputs& edges,
-                                                              TensorList state) const
+std::vector<at::Tensor>
+GraphTransformerProcessor::run_layers(int64_t first, int64_t last, const EdgeInputs& edges,
+                                      const std::shared_ptr<const HeadSharing::Exchanges>& heads,
+                                      TensorList state) const
 {
     // A layer is a region of its own in either mode: its gradients are ready when its backward ends. What all layers
     // read goes from layer to layer, so that its gradient is summed in one order with and without recomputation.
     for (int64_t i = first; i < last; ++i) {
-        const auto run = [block = blocks_[size_t(i)], edges](const TensorList& in) -> TensorList {
+        const auto run = [block = blocks_[size_t(i)], edges, heads](const TensorList& in) -> TensorList {
             const auto cond = in.size() > 2 ? in[2] : at::Tensor();
             const auto normalised = block->normalise_destinations(in[0], cond);
-            TensorList out = {
-                block->forward(source_rows(normalised, edges), normalised, in[0], in[1], edges.chunks.front(), cond)};
+            TensorList out = {block->forward(source_rows(normalised, edges), normalised, in[0], in[1],
+                                             edges.chunks.front(), heads.get(), cond)};
             for (size_t k = 1; k < in.size(); ++k)
                 out.push_back(in[k].view_as(in[k]));
             return out;

@@ -3,6 +3,7 @@
 // Graph transformer layers: attention along edges, then a perceptron at nodes (spec §4).
 #pragma once
 #include "gradwind/model/components.h"
+#include "gradwind/model/head_sharing.h"
 
 namespace gradwind::model
 {
@@ -21,12 +22,10 @@ struct GraphTransformerOptions {
     int64_t num_chunks = 1;
     ops::Intermediates intermediates = ops::Intermediates::Recompute;
 
-    /// What `layers` layers exchange: normalised rows before they become keys and values.
-    [[nodiscard]] std::optional<SharedWork> shared_work(int64_t layers) const
+    /// What `layers` layers exchange: normalised rows before they become keys and values. By heads there is no halo.
+    [[nodiscard]] SharedWork shared_work(int64_t layers) const
     {
-        if (shard_strategy != ShardStrategy::Edges)
-            return std::nullopt;
-        return SharedWork{channels, layers};
+        return {channels, shard_strategy == ShardStrategy::Edges ? layers : 0};
     }
 };
 
@@ -49,11 +48,13 @@ public:
     /// @param destinations [n_dst, channels], normalised
     /// @param x            [n_dst, channels], the destinations before their normalisation
     /// @param features     [n_edges, edge_width]
+    /// @param heads        where ranks share by heads: nodes are this rank's then, edges and features all there are;
+    ///                     null where this process has all heads
     /// @param cond         of the destinations, for the normalisation before the perceptron
     /// @return [n_dst, channels]
     [[nodiscard]] at::Tensor forward(const at::Tensor& sources, const at::Tensor& destinations, const at::Tensor& x,
                                      const at::Tensor& features, const ops::EdgeIndex& edges,
-                                     const at::Tensor& cond = {}) const;
+                                     const HeadSharing::Exchanges* heads, const at::Tensor& cond = {}) const;
     /// Whether so little is kept for tensors like this one that a layer need not be computed again in backward.
     [[nodiscard]] bool by_rows(const at::Tensor& like) const { return node_dst_mlp_->by_rows(like); }
     void draw(UniformStream& stream);
@@ -64,7 +65,8 @@ public:
 private:
     [[nodiscard]] at::Tensor edge_features(const at::Tensor& features) const;
     [[nodiscard]] at::Tensor attend(const at::Tensor& sources, const at::Tensor& destinations,
-                                    const at::Tensor& features, const ops::EdgeIndex& edges) const;
+                                    const at::Tensor& features, const ops::EdgeIndex& edges,
+                                    const HeadSharing::Exchanges* heads) const;
     int64_t heads_;
     LayerKernels kernels_;
     std::shared_ptr<Linear> lin_key_, lin_query_, lin_value_, lin_self_, lin_edge_, projection_, edge_pre_;
@@ -99,6 +101,7 @@ public:
 private:
     GraphTransformerOptions options_;
     DestinationSlices slices_;
+    HeadSharing heads_;
     std::shared_ptr<GraphTransformerBlock> block_;
     std::shared_ptr<Linear> emb_nodes_dst_, emb_nodes_src_;
 };
@@ -117,6 +120,7 @@ private:
     GraphTransformerOptions options_;
     OutputWeights output_weights_;
     DestinationSlices slices_;
+    HeadSharing heads_;
     std::shared_ptr<GraphTransformerBlock> block_;
     std::shared_ptr<Linear> emb_nodes_dst_, extract_;
     std::shared_ptr<LayerNorm> extract_norm_;
@@ -137,8 +141,10 @@ public:
 private:
     /// @param state latent, edge features and, where there is one, the condition
     [[nodiscard]] std::vector<at::Tensor> run_layers(int64_t first, int64_t last, const EdgeInputs& edges,
+                                                     const std::shared_ptr<const HeadSharing::Exchanges>& heads,
                                                      std::vector<at::Tensor> state) const;
     GraphTransformerOptions options_;
+    HeadSharing heads_;
     std::vector<std::shared_ptr<GraphTransformerBlock>> blocks_;
 };
 

@@ -73,7 +73,8 @@ at::Tensor GraphTransformerBlock::edge_features(const at::Tensor& features) cons
 }
 
 at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Tensor& destinations,
-                                         const at::Tensor& features, const ops::EdgeIndex& edges) const
+                                         const at::Tensor& features, const ops::EdgeIndex& edges,
+                                         const HeadSharing::Exchanges* heads) const
 {
     const auto of_destinations = both(*lin_query_, *lin_self_, destinations).unbind(1);
     const auto of_sources = both(*lin_key_, *lin_value_, sources).unbind(1);
@@ -83,16 +84,27 @@ at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Te
         q = q_norm_->forward(q);
         k = k_norm_->forward(k);
     }
-    const auto sums = ops::edge_attention(q, k, by_heads(of_sources[1]),
-                                          {edge_features(features), lin_edge_->weight, lin_edge_->bias}, edges);
-    return sums + of_destinations[1];
+    auto v = by_heads(of_sources[1]);
+    ops::EdgeTerm term{edge_features(features), lin_edge_->weight, lin_edge_->bias};
+    if (!heads)
+        return ops::edge_attention(q, k, v, term, edges) + of_destinations[1];
+    const auto depth = q.size(2);
+    const auto own = heads->sources.own_heads();
+    const auto exchanged = [&](const parallel::HeadExchange& exchange, const at::Tensor& x) {
+        return exchange.to_heads(x.flatten(1)).view({-1, own.size, depth});
+    };
+    term.weight = term.weight.narrow(0, own.begin * depth, own.size * depth);
+    term.bias = term.bias.narrow(0, own.begin * depth, own.size * depth);
+    const auto sums = ops::edge_attention(exchanged(heads->destinations, q), exchanged(heads->sources, k),
+                                          exchanged(heads->sources, v), term, edges);
+    return heads->destinations.to_rows(sums) + of_destinations[1];
 }
 
 at::Tensor GraphTransformerBlock::forward(const at::Tensor& sources, const at::Tensor& destinations,
                                           const at::Tensor& x, const at::Tensor& features, const ops::EdgeIndex& edges,
-                                          const at::Tensor& cond) const
+                                          const HeadSharing::Exchanges* heads, const at::Tensor& cond) const
 {
-    const auto y = projection_->forward(attend(sources, destinations, features, edges)) + x;
+    const auto y = projection_->forward(attend(sources, destinations, features, edges, heads)) + x;
     return node_dst_mlp_->forward(norm_mlp_->forward(y, cond)) + y;
 }
 
