@@ -35,6 +35,14 @@ ops::Intermediates intermediates(const GraphTransformerOptions& options, const G
     return block.by_rows(like) ? ops::Intermediates::Keep : options.intermediates;
 }
 
+/// The same for mappers, whose data nodes are many: what they would keep decides how much of a GPU's memory a step
+/// takes.
+ops::Intermediates mapper_intermediates(const GraphTransformerOptions& options, const GraphTransformerBlock& block,
+                                        const at::Tensor& like)
+{
+    return like.is_cuda() ? options.intermediates : intermediates(options, block, like);
+}
+
 TensorList joined(TensorList first, const TensorList& second)
 {
     first.insert(first.end(), second.begin(), second.end());
@@ -97,7 +105,7 @@ GraphTransformerForwardMapper::GraphTransformerForwardMapper(const GraphTransfor
 Mapper::Result GraphTransformerForwardMapper::forward(const at::Tensor& src, const at::Tensor& dst,
                                                       const EdgeInputs& edges)
 {
-    const auto mode = intermediates(options_, *block_, dst);
+    const auto mode = mapper_intermediates(options_, *block_, dst);
     const auto embed_sources = [this](const TensorList& in) -> TensorList {
         return {block_->normalise_sources(emb_nodes_src_->forward(in[0]))};
     };
@@ -140,7 +148,7 @@ GraphTransformerBackwardMapper::GraphTransformerBackwardMapper(const GraphTransf
 Mapper::Result GraphTransformerBackwardMapper::forward(const at::Tensor& src, const at::Tensor& dst,
                                                        const EdgeInputs& edges)
 {
-    const auto mode = intermediates(options_, *block_, dst);
+    const auto mode = mapper_intermediates(options_, *block_, dst);
     const auto normalise = [this](const TensorList& in) -> TensorList { return {block_->normalise_sources(in[0])}; };
     const auto own = ops::region(mode, normalise, {src}, block_->source_parameters());
     const auto heads = exchanges(options_, heads_, edges, dst);
