@@ -202,7 +202,8 @@ GRADWIND_MULTIRANK_TEST(Compression, FullRankIsDense, RankCounts{1, 2, 3})
 
 TEST(Compression, ErrorsStayBounded)
 {
-    const Net net;
+    Net net;
+    net.parameters.resize(2); // a0 and v0
     const Group one = Group::self();
     GradientEngine engine(net.parameters, one, compressed(Compression::Acp, 1));
     double early = 0, late = 0;

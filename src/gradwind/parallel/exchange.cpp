@@ -50,35 +50,40 @@ class Bf16Exchange : public Exchange
 {
 public:
     Bf16Exchange(Group world, at::Device device)
-        : world_(std::move(world)), lane_(make_lane(device, [this](size_t bucket) { sum(bucket); }))
+        : state_(std::make_shared<State>(State{std::move(world), {}, {}})),
+          lane_(make_lane(device, [state = state_](size_t bucket) { state->sum(bucket); }))
     {
     }
 
     void lay_out(const Arena& arena, const std::vector<int64_t>& ends) override
     {
-        gradients_ = cut(arena.gradients(), ends);
-        wire_ = cut(at::empty_like(arena.gradients(), arena.gradients().options().dtype(at::kBFloat16)), ends);
+        state_->gradients = cut(arena.gradients(), ends);
+        state_->wire = cut(at::empty_like(arena.gradients(), arena.gradients().options().dtype(at::kBFloat16)), ends);
         tickets_.assign(ends.size(), 0);
     }
     void launch(size_t bucket) override { tickets_[bucket] = lane_->submit(bucket); }
     void wait(size_t bucket) override { lane_->join(tickets_[bucket]); }
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
     {
-        return world_.size() > 1 ? static_cast<int64_t>(wire_[bucket].nbytes()) : 0;
+        return state_->world.size() > 1 ? static_cast<int64_t>(state_->wire[bucket].nbytes()) : 0;
     }
 
 private:
-    void sum(size_t bucket)
-    {
-        wire_[bucket].copy_(gradients_[bucket]);
-        world_.all_reduce_sum_(wire_[bucket]);
-        gradients_[bucket].copy_(wire_[bucket]);
-    }
+    struct State {
+        const Group world;
+        std::vector<at::Tensor> gradients, wire;
 
-    const Group world_;
-    std::vector<at::Tensor> gradients_, wire_;
+        void sum(size_t bucket)
+        {
+            wire[bucket].copy_(gradients[bucket]);
+            world.all_reduce_sum_(wire[bucket]);
+            gradients[bucket].copy_(wire[bucket]);
+        }
+    };
+
+    std::shared_ptr<State> state_;
     std::vector<uint64_t> tickets_;
-    std::unique_ptr<Lane> lane_; ///< last: its thread uses the others
+    std::unique_ptr<Lane> lane_;
 };
 
 } // namespace

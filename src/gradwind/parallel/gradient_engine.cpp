@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/agree.h"
+#include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/exchange.h"
 #include "gradwind/parallel/lane.h"
 #include "gradwind/parallel/low_rank.h"
@@ -16,9 +17,7 @@
 #include <chrono>
 #include <cstring>
 #include <mutex>
-#include <numeric>
 #include <set>
-#include <sstream>
 
 namespace gradwind::parallel
 {
@@ -27,78 +26,7 @@ namespace
 
 using Clock = std::chrono::steady_clock;
 
-/// What all ranks have to have in common: a line per parameter, then the order asked for.
-std::string manifest_of(const std::vector<NamedParameter>& parameters, const EngineOptions& options)
-{
-    std::string text;
-    for (const auto& [name, tensor] : parameters)
-        text += fmt::format("parameter {} {} [{}]\n", name, c10::toString(tensor.scalar_type()),
-                            fmt::join(tensor.sizes(), ", "));
-    text += fmt::format("bucket_cap_mb {} first_bucket_mb {} wire {}\n", options.bucket_cap_mb, options.first_bucket_mb,
-                        options.wire == WireType::Bf16 ? "bf16" : "as stored");
-    text += fmt::format("buckets {}\n", fmt::join(options.bucket_bytes, " "));
-    const auto& compression = options.compression;
-    text += fmt::format("compression {} rank {} start_step {} min_ratio {}\n", static_cast<int>(compression.kind),
-                        compression.rank, compression.start_step, compression.min_ratio);
-    return text + fmt::format("order {}\n", fmt::join(options.order, " "));
-}
-
-/// Reverse of the order of registration, which is about the order of use: what is used last is ready first.
-std::vector<size_t> reversed(size_t count)
-{
-    std::vector<size_t> order(count);
-    std::iota(order.rbegin(), order.rend(), size_t{0});
-    return order;
-}
-
-/// Indices of the names of options.order.
-std::vector<size_t> order_from_names(const std::vector<NamedParameter>& parameters,
-                                     const std::vector<std::string>& names)
-{
-    std::map<std::string, size_t> index_of;
-    for (size_t index = 0; index < parameters.size(); ++index)
-        index_of[parameters[index].name] = index;
-    std::vector<size_t> order;
-    for (const std::string& name : names) {
-        const auto found = index_of.find(name);
-        GRADWIND_CHECK(found != index_of.end(), ConfigError,
-                       "[gradients] the stored order names {}, which the model does not have (or has once)", name);
-        order.push_back(found->second);
-        index_of.erase(found);
-    }
-    GRADWIND_CHECK(index_of.empty(), ConfigError, "[gradients] the stored order lacks {}", index_of.begin()->first);
-    return order;
-}
-
 } // namespace
-
-std::vector<int64_t> plan_buckets(int64_t numel, int64_t element_bytes, const EngineOptions& options)
-{
-    const auto elements = [&](double mib, const char* key) {
-        GRADWIND_CHECK(mib > 0, ConfigError, "[gradients] {} must be above 0, found {}", key, mib);
-        // Whole 256-byte units, so that every bucket begins aligned.
-        const double units = std::min(mib * 1024 * 1024 / 256, 1e15);
-        return std::max<int64_t>(1, static_cast<int64_t>(units)) * 256 / element_bytes;
-    };
-    if (!options.bucket_bytes.empty()) {
-        std::vector<int64_t> ends;
-        int64_t end = 0;
-        for (const int64_t bytes : options.bucket_bytes)
-            ends.push_back((end += bytes) / element_bytes);
-        GRADWIND_CHECK(ends.back() == numel, ConfigError,
-                       "[gradients] the plan is for {} bytes of gradients, this model has {}: plan it again with "
-                       "`gradwind tune`",
-                       end, numel * element_bytes);
-        return ends;
-    }
-    const int64_t first = elements(options.first_bucket_mb, "first_bucket_mb");
-    const int64_t cap = elements(options.bucket_cap_mb, "bucket_cap_mb");
-    std::vector<int64_t> ends;
-    for (int64_t end = std::min(first, cap); end < numel; end += cap)
-        ends.push_back(end);
-    ends.push_back(numel);
-    return ends;
-}
 
 class GradientEngine::Impl
 {
@@ -115,8 +43,8 @@ public:
                                                                       : detail::make_plain_exchange(world_);
         if (options_.compression.kind != Compression::None)
             low_rank_ = std::make_unique<detail::LowRankExchange>(world_, options_.compression, device);
-        arena_.lay_out(options_.order.empty() ? reversed(arena_.parameters().size())
-                                              : order_from_names(arena_.parameters(), options_.order));
+        arena_.lay_out(options_.order.empty() ? detail::reversed_order(arena_.parameters().size())
+                                              : detail::order_from_names(arena_.parameters(), options_.order));
         set_plan(plan_buckets(arena_.numel(), arena_.element_bytes(), options_));
     }
 
@@ -271,7 +199,7 @@ private:
     /// Before anything is changed, all ranks make sure that they hold the same model.
     std::vector<NamedParameter> checked(std::vector<NamedParameter> parameters)
     {
-        detail::agree(world_, "model's parameters", manifest_of(parameters, options_));
+        detail::agree(world_, "model's parameters", detail::manifest_of(parameters, options_));
         return parameters;
     }
 
@@ -388,7 +316,7 @@ private:
         std::vector<size_t> order(bytes.size() / sizeof(size_t));
         std::memcpy(order.data(), bytes.data(), bytes.size());
         const std::set<size_t> known(order.begin(), order.end());
-        for (const size_t index : reversed(arena_.parameters().size()))
+        for (const size_t index : detail::reversed_order(arena_.parameters().size()))
             if (!known.count(index))
                 order.push_back(index); // never seen there: last, where it holds up nothing
         if (low_rank_)

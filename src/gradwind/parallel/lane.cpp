@@ -18,81 +18,97 @@ namespace gradwind::parallel::detail
 namespace
 {
 
+// A job that waits for another rank can take until the timeout of the collectives. Whoever leaves because of an error
+// does not wait that long: once this process has ended, the other ranks know.
+constexpr auto kPatience = std::chrono::seconds(2);
+
 class ThreadLane : public Lane
 {
 public:
-    explicit ThreadLane(Jobs jobs) : jobs_(std::move(jobs)), thread_([this] { work(); }) {}
+    explicit ThreadLane(Jobs jobs) : shared_(std::make_shared<Shared>(std::move(jobs)))
+    {
+        // The thread may outlive this object, so it has a share of all it uses.
+        thread_ = std::thread([shared = shared_] { shared->work(); });
+    }
     ThreadLane(const ThreadLane&) = delete;
     ThreadLane& operator=(const ThreadLane&) = delete;
     ~ThreadLane() override
     {
-        {
-            const std::lock_guard lock(mutex_);
-            closing_ = true;
-        }
-        changed_.notify_all();
-        thread_.join();
+        std::unique_lock lock(shared_->mutex);
+        shared_->closing = true;
+        shared_->changed.notify_all();
+        const bool ended = shared_->changed.wait_for(lock, kPatience, [&] { return shared_->ended; });
+        lock.unlock();
+        ended ? thread_.join() : thread_.detach();
     }
 
     uint64_t submit(size_t job) override
     {
-        uint64_t ticket = 0;
-        {
-            const std::lock_guard lock(mutex_);
-            if (done_ == submitted_) { // nothing waits: use the space again
-                waiting_.clear();
-                first_ = 0;
-            }
-            waiting_.push_back(job);
-            ticket = ++submitted_;
+        const std::lock_guard lock(shared_->mutex);
+        if (shared_->done == shared_->submitted) { // nothing waits: use the space again
+            shared_->waiting.clear();
+            shared_->first = 0;
         }
-        changed_.notify_all();
-        return ticket;
+        shared_->waiting.push_back(job);
+        shared_->changed.notify_all();
+        return ++shared_->submitted;
     }
 
     void join(uint64_t ticket) override
     {
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [&] { return done_ >= ticket; });
-        if (failure_)
-            std::rethrow_exception(failure_);
+        std::unique_lock lock(shared_->mutex);
+        shared_->changed.wait(lock, [&] { return shared_->done >= ticket; });
+        if (shared_->failure)
+            std::rethrow_exception(shared_->failure);
     }
 
 private:
-    void work()
-    {
-        const at::NoGradGuard no_grad;
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            changed_.wait(lock, [&] { return closing_ || first_ < waiting_.size(); });
-            if (first_ >= waiting_.size())
-                return;
-            const size_t job = waiting_[first_++];
-            if (!failure_) {
-                lock.unlock();
-                std::exception_ptr failure;
-                try {
-                    jobs_(job);
-                } catch (...) {
-                    failure = std::current_exception();
-                }
-                lock.lock();
-                failure_ = failure;
-            }
-            ++done_;
-            changed_.notify_all();
-        }
-    }
+    struct Shared {
+        explicit Shared(Jobs jobs) : jobs(std::move(jobs)) {}
 
-    Jobs jobs_;
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::vector<size_t> waiting_;
-    size_t first_ = 0; ///< of waiting_, not begun yet
-    uint64_t submitted_ = 0, done_ = 0;
-    std::exception_ptr failure_;
-    bool closing_ = false;
-    std::thread thread_; ///< last: it uses all the others
+        const Jobs jobs;
+        std::mutex mutex;
+        std::condition_variable changed;
+        std::vector<size_t> waiting;
+        size_t first = 0; ///< of waiting, not begun yet
+        uint64_t submitted = 0, done = 0;
+        std::exception_ptr failure;
+        bool closing = false, ended = false;
+
+        void work()
+        {
+            const at::NoGradGuard no_grad;
+            std::unique_lock lock(mutex);
+            for (;;) {
+                changed.wait(lock, [&] { return closing || first < waiting.size(); });
+                if (closing)
+                    break;
+                const size_t job = waiting[first++];
+                if (!failure)
+                    run(job, lock);
+                ++done;
+                changed.notify_all();
+            }
+            ended = true;
+            changed.notify_all();
+        }
+
+        void run(size_t job, std::unique_lock<std::mutex>& lock)
+        {
+            lock.unlock();
+            std::exception_ptr thrown;
+            try {
+                jobs(job);
+            } catch (...) {
+                thrown = std::current_exception();
+            }
+            lock.lock();
+            failure = thrown;
+        }
+    };
+
+    std::shared_ptr<Shared> shared_;
+    std::thread thread_;
 };
 
 class HostStopwatch : public Stopwatch

@@ -24,6 +24,8 @@ public:
     virtual void join(uint64_t ticket) = 0;
 };
 
+/// Holds a share of all that it uses: on a CPU a job that waits for another rank may be left behind in its thread when
+/// the lane is given up.
 using Jobs = std::function<void(size_t)>;
 [[nodiscard]] std::unique_ptr<Lane> make_lane(at::Device device, Jobs jobs);
 

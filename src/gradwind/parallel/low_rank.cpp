@@ -118,9 +118,18 @@ std::vector<int64_t> low_rank_ends(const Arena& arena, const CompressionOptions&
 class LowRankExchange::Impl
 {
 public:
-    Impl(Group world, const CompressionOptions& options, at::Device device)
-        : world_(std::move(world)), options_(options), lane_(make_lane(device, [this](size_t job) { run(job); }))
+    Impl(Group world, const CompressionOptions& options) : world_(std::move(world)), options_(options) {}
+
+    /// In the lane.
+    void run(size_t job)
     {
+        if (job == kPrepare)
+            for (auto& bucket : buckets_)
+                prepare(bucket);
+        else if (options_.kind == Compression::PowerSgd)
+            exchange_both(buckets_[job]);
+        else
+            exchange_one(buckets_[job]);
     }
 
     void lay_out(const Arena& arena, const std::vector<int64_t>& ends)
@@ -131,7 +140,6 @@ public:
         if (!applied_.defined() || applied_.numel() != arena.numel())
             applied_ = at::zeros_like(arena.gradients());
         buckets_.clear();
-        tickets_.assign(ends.size(), 0);
         int64_t begin = 0;
         size_t place = 0;
         for (const int64_t end : ends) {
@@ -153,11 +161,7 @@ public:
         for (auto& bucket : buckets_)
             for (auto& rest : bucket.rests)
                 rest.gradient.zero_();
-        lane_->submit(kPrepare);
     }
-
-    void launch(size_t bucket) { tickets_[bucket] = lane_->submit(bucket); }
-    void wait(size_t bucket) { lane_->join(tickets_[bucket]); }
 
     [[nodiscard]] int64_t wire_bytes(size_t index) const
     {
@@ -287,18 +291,6 @@ private:
         return batch;
     }
 
-    /// In the lane.
-    void run(size_t job)
-    {
-        if (job == kPrepare)
-            for (auto& bucket : buckets_)
-                prepare(bucket);
-        else if (options_.kind == Compression::PowerSgd)
-            exchange_both(buckets_[job]);
-        else
-            exchange_one(buckets_[job]);
-    }
-
     void prepare(Bucket& bucket)
     {
         for (auto& batch : bucket.batches) {
@@ -372,12 +364,11 @@ private:
     const Group world_;
     const CompressionOptions options_;
     std::vector<Bucket> buckets_;
-    std::vector<uint64_t> tickets_;
-    std::unique_ptr<Lane> lane_; ///< last: its thread uses the others
 };
 
 LowRankExchange::LowRankExchange(Group world, const CompressionOptions& options, at::Device device)
-    : impl_(std::make_unique<Impl>(std::move(world), options, device))
+    : impl_(std::make_shared<Impl>(std::move(world), options)),
+      lane_(make_lane(device, [impl = impl_](size_t job) { impl->run(job); }))
 {
 }
 
@@ -387,21 +378,23 @@ void LowRankExchange::lay_out(const Arena& arena, const std::vector<int64_t>& en
 {
     const at::NoGradGuard no_grad;
     impl_->lay_out(arena, ends);
+    tickets_.assign(ends.size(), 0);
 }
 
 void LowRankExchange::begin_step()
 {
     impl_->begin_step();
+    lane_->submit(kPrepare);
 }
 
 void LowRankExchange::launch(size_t bucket)
 {
-    impl_->launch(bucket);
+    tickets_[bucket] = lane_->submit(bucket);
 }
 
 void LowRankExchange::wait(size_t bucket)
 {
-    impl_->wait(bucket);
+    lane_->join(tickets_[bucket]);
 }
 
 int64_t LowRankExchange::wire_bytes(size_t bucket) const

@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/parallel/engine_options.h"
 #include "gradwind/parallel/exchange.h"
+#include "gradwind/parallel/lane.h"
 
 #include <functional>
 #include <string>
@@ -50,7 +51,9 @@ public:
 
 private:
     class Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl> impl_;
+    std::vector<uint64_t> tickets_;
+    std::unique_ptr<Lane> lane_;
 };
 
 /// Whether compression pays for a tensor, as a matrix of its first dimension by the rest.
