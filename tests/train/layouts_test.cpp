@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 // The law of layouts: one configuration gives one result, however many processes share the work (design §4).
+#include "gradwind/core/error.h"
 #include "tests/support/ranks.h"
 #include "tests/train/tiny_training.h"
 
@@ -8,6 +9,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <csignal>
+#include <cstdlib>
 
 namespace gradwind::train
 {
@@ -104,6 +107,38 @@ TEST(LawOfLayouts, HoldsForPatchesAndAGrowingRollout)
     compare_layouts({"training.precision=64-true", "training.strategy.partition=bisection",
                      "task.rollout={start: 1, epoch_increment: 1, maximum: 3}"},
                     1e-12, {{1, 12, 1}, {3, 12, 1, 3}, {4, 6, 1, 2}});
+}
+
+TEST(LawOfLayouts, ACheckpointGoesOnWithAModelGroupOfAnotherSize)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training, [](int64_t step) {
+            if (std::getenv("GRADWIND_TEST_STOP") && step == std::atoll(std::getenv("GRADWIND_TEST_STOP")))
+                ::raise(SIGTERM);
+        });
+    const auto run = [](const char* name, int n_processes, int model_size, const char* partition, int stop) {
+        const int batch = 12 / (n_processes / model_size);
+        const TinyRun tiny{.name = name,
+                           .overrides = {"training.precision=64-true",
+                                         "training.strategy.partition=" + std::string(partition),
+                                         "dataloader.batch_size.training=" + std::to_string(batch),
+                                         "system.hardware.num_gpus_per_model=" + std::to_string(model_size)},
+                           .resume = stop != 6 && std::string(name) == "moved",
+                           .n_processes = n_processes,
+                           .expected_exit = stop > 0 ? int(ExitCode::Interrupted) : 0};
+        if (stop > 0)
+            ::setenv("GRADWIND_TEST_STOP", std::to_string(stop).c_str(), 1);
+        start(tiny);
+        ::unsetenv("GRADWIND_TEST_STOP");
+    };
+    run("whole", 1, 1, "contiguous", 0);
+    run("moved", 2, 2, "contiguous", 6);
+    run("moved", 4, 2, "bisection", 13);
+    run("moved", 3, 3, "contiguous", 0);
+    if (::testing::Test::HasFailure())
+        return;
+    EXPECT_LT(relative_difference(weights_of(training.run_dir("moved")), weights_of(training.run_dir("whole"))), 1e-12);
 }
 
 } // namespace
