@@ -24,7 +24,8 @@ struct BadSection {
 const BadSection kBadSections[] = {
     {"/encoders/0/mapper/_target_", R"("x.GNNForwardMaper")", "did you mean `GNNForwardMapper`?"},
     {"/encoders/0/mapper/_target_", R"("x.TransformerForwardMapper")", "not available yet"},
-    {"/encoders/0/mapper/_target_", R"("x.GraphTransformerForwardMapper")", "an encoder that embeds the data nodes"},
+    {"/encoders/0/mapper", R"({"_target_": "x.GraphTransformerForwardMapper", "num_heads": 2})",
+     "an encoder that embeds the data nodes"},
     {"/processor/_target_", R"("TransformerProcessor")", "not available yet"},
     {"/decoders/0/mapper/_target_", R"("GNNForwardMapper")", "unknown `GNNForwardMapper`"},
     {"/processor/num_chunks", "3", "does not divide num_layers 4"},

@@ -151,8 +151,9 @@ TEST(SliceDestinations, CoverAllEdgesAndNameTheirSources)
                 slice.src_rows.defined() ? slice.src_rows.index_select(0, slice.edges.src) : slice.edges.src;
             EXPECT_TRUE(at::equal(src, own(edges.src)));
             EXPECT_TRUE(at::equal(slice.edges.dst + slice.first_dst, own(edges.dst)));
-            if (slice.src_rows.defined())
+            if (slice.src_rows.defined()) {
                 EXPECT_EQ(slice.edges.n_src, std::get<0>(at::_unique2(own(edges.src))).size(0));
+            }
             next_dst += slice.edges.n_dst;
             next_edge += slice.edges.n_edges();
         }
