@@ -3,11 +3,12 @@
 // Times the loader on a store, and beside it in the same run the decoding of the same chunks alone.
 //
 //   loader_bench --store S [--window 3 | --window -1,0,1] [--samples N] [--batch 2] [--workers 2] [--prefetch 4]
-//                [--order shuffled|sequential] [--cells-quarter]
+//                [--order shuffled|sequential] [--cells a:b]
 //
 // Prints one JSON line. "samples" and "seconds" are those of the loader, after the batches that were read ahead of the
 // clock have been used up. raw_* is blosc alone: whole chunks from memory into one reused buffer, one thread.
 #include "gradwind/core/error.h"
+#include "gradwind/data/cells.h"
 #include "gradwind/data/dataset_store.h"
 #include "gradwind/data/loader.h"
 #include "gradwind/data/open_dataset.h"
@@ -20,6 +21,7 @@
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <sstream>
 #include <sys/resource.h>
@@ -34,7 +36,7 @@ struct Options {
     std::string store, order = "shuffled";
     std::vector<int64_t> window = {-1, 0, 1};
     int64_t samples = 96, batch = 2, workers = 2, prefetch = 4;
-    bool quarter = false;
+    std::optional<CellRange> cells; ///< nothing: all
 };
 
 struct Clock {
@@ -70,10 +72,6 @@ Options parse(const std::vector<std::string>& arguments)
     Options options;
     for (size_t i = 0; i < arguments.size(); ++i) {
         const auto& key = arguments[i];
-        if (key == "--cells-quarter") {
-            options.quarter = true;
-            continue;
-        }
         GRADWIND_CHECK(i + 1 < arguments.size(), ConfigError, "loader_bench: {} needs a value", key);
         const auto& value = arguments[++i];
         if (key == "--store")
@@ -88,6 +86,8 @@ Options parse(const std::vector<std::string>& arguments)
             options.workers = std::stoll(value);
         else if (key == "--prefetch")
             options.prefetch = std::stoll(value);
+        else if (key == "--cells")
+            options.cells = CellRange{std::stoll(value), std::stoll(value.substr(value.find(':') + 1))};
         else if (key == "--order")
             options.order = value;
         else
@@ -162,7 +162,9 @@ int64_t peak_rss_kb()
 nlohmann::json measure(const Options& options, const std::shared_ptr<const Dataset>& dataset)
 {
     Anchors anchors(valid_anchors(*dataset, options.window), options.order == "shuffled");
-    const CellRange cells{0, options.quarter ? dataset->n_cells() / 4 : dataset->n_cells()};
+    const auto cells = options.cells.value_or(CellRange{0, dataset->n_cells()});
+    const std::vector<CellRanges> selections = {cells, {0, dataset->n_cells()}};
+    const auto tallies = decode_one_date(dataset, selections);
     const auto begin = Clock::now();
     Loader loader(dataset, {int(options.workers), options.prefetch, cells, options.window, {}},
                   [&]() -> std::optional<BatchRequest> { return anchors.take(options.batch); });
@@ -196,6 +198,8 @@ nlohmann::json measure(const Options& options, const std::shared_ptr<const Datas
             {"batch", options.batch},
             {"prefetch", options.prefetch},
             {"cells", cells.count()},
+            {"decoded_share", double(tallies[0].bytes) / double(tallies[1].bytes)},
+            {"block_bytes", tallies[0].block_bytes},
             {"first_values", sum}};
 }
 

@@ -15,7 +15,7 @@ std::string bytes_text(double bytes)
     size_t unit = 0;
     for (; bytes >= 999.95 && unit + 1 < std::size(units); bytes /= 1000)
         ++unit;
-    return unit == 0 ? fmt::format("{:g} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
+    return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, units[unit]);
 }
 
 std::vector<std::string> comm_table(const train::CommTotals& totals)

@@ -34,6 +34,7 @@ struct Plan {
     double lr = 6.25e-5; ///< as written, of one replica
     train::LrScaling lr_scaling = train::LrScaling::Anemoi;
     std::optional<train::StepTraffic> traffic{};
+    std::optional<train::ReadingPlan> reading{};
     std::string no_traffic = "no configuration was given"; ///< why there is none
 
     [[nodiscard]] bool is_ensemble() const { return layout.options().kind == JobKind::Ensemble; }
@@ -65,6 +66,7 @@ void predict_traffic(const Config& config, Plan& plan)
         }
     try {
         plan.traffic = train::predict_step_traffic(config, plan.layout.model_size());
+        plan.reading = train::predict_reading(config, plan.layout);
     } catch (const Error& error) {
         plan.no_traffic = error.what();
     }
@@ -146,6 +148,11 @@ void write_json(const Plan& plan, std::ostream& out)
                                {"calls_per_step", plan.traffic->gradient_calls}};
     if (plan.traffic && !plan.traffic->groups.empty())
         result["halos"] = halo_json(*plan.traffic, plan.batch * plan.accumulation);
+    if (plan.reading)
+        result["reading"] = {{"bytes_of_a_date", plan.reading->whole_bytes},
+                             {"bytes_of_the_busiest_process", plan.reading->decoded_bytes},
+                             {"block_bytes", plan.reading->block_bytes},
+                             {"field_bytes", plan.reading->field_bytes}};
     if (plan.is_ensemble()) {
         result["gpus_per_ensemble"] = options.gpus_per_ensemble;
         result["members"] = plan.members();
@@ -153,6 +160,19 @@ void write_json(const Plan& plan, std::ostream& out)
     for (int rank = 0; rank < plan.layout.world(); ++rank)
         result["ranks"].push_back(rank_json(plan, rank));
     out << result.dump(2) << "\n";
+}
+
+void write_reading(const Plan& plan, std::ostream& out)
+{
+    const auto& reading = *plan.reading;
+    const int parts = plan.layout.model_size();
+    out << fmt::format("reading          a date is {} decoded, in blocks of {} (a field has {})",
+                       bytes_text(double(reading.whole_bytes)), bytes_text(double(reading.block_bytes)),
+                       bytes_text(double(reading.field_bytes)));
+    if (parts > 1)
+        out << fmt::format("; one of {} processes that read only their own cells would decode up to {:.0f} % of it",
+                           parts, 100 * double(reading.decoded_bytes) / double(reading.whole_bytes));
+    out << "\n";
 }
 
 void write_summary(const Plan& plan, std::ostream& out)
@@ -184,6 +204,8 @@ void write_summary(const Plan& plan, std::ostream& out)
                            plan.traffic->gradient_calls, plan.traffic->gradient_bytes);
     else
         out << fmt::format("gradients        not known: {}\n", plan.no_traffic);
+    if (plan.reading)
+        write_reading(plan, out);
     if (plan.traffic && !plan.traffic->groups.empty()) {
         out << fmt::format("\nWhat {} processes that share a model exchange (halo rows over owned rows; bytes that the "
                            "busiest one receives\nfor a sample in one exchange, and what an all-gather of the nodes "

@@ -167,6 +167,7 @@ void decode_chunk(const std::filesystem::path& path, const ArrayMetadata& meta, 
     out.elements = meta.chunk_elements();
     out.block_elements = std::max<int64_t>(out.elements, 1);
     out.blocks.clear();
+    out.decoded_bytes = 0;
     if (out.absent)
         return;
     if (meta.codec == Codec::Blosc)
@@ -175,6 +176,9 @@ void decode_chunk(const std::filesystem::path& path, const ArrayMetadata& meta, 
         detail::decode_raw(file, meta, needed, scratch, out);
     else
         detail::decode_whole(file, meta, scratch, out);
+    for (size_t block = 0; block < out.blocks.size(); ++block)
+        if (out.blocks[block])
+            out.decoded_bytes += out.elements_of(int64_t(block)) * size_of(meta.type);
 }
 
 } // namespace gradwind::data

@@ -30,6 +30,7 @@ struct DecodedChunk {
     BlockLayout layout = BlockLayout::Plain;
     int64_t elements = 0;
     int64_t block_elements = 1;
+    int64_t decoded_bytes = 0;            ///< of the blocks that are there
     std::vector<const std::byte*> blocks; ///< null where not asked for; valid until the scratch's arena is reset
 
     [[nodiscard]] int64_t elements_of(int64_t block) const

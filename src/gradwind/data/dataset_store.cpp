@@ -232,9 +232,25 @@ void StoreDataset::decode_box(std::span<const Request> requests, const Box& box,
                                  box.cell_chunk};
         const auto file = store_->data.chunk_file(index);
         decode_chunk(file, meta, work.needed, work.scratch, work.chunks[slot]);
+        count(work.chunks[slot]);
         GRADWIND_CHECK(!work.chunks[slot].absent || meta.fill, DataError,
                        "[data] {}: this chunk is absent and the store has no fill_value for it", file.string());
     }
+}
+
+void StoreDataset::count(const DecodedChunk& chunk) const
+{
+    if (chunk.absent)
+        return;
+    decoded_chunks_.fetch_add(1, std::memory_order_relaxed);
+    decoded_bytes_.fetch_add(chunk.decoded_bytes, std::memory_order_relaxed);
+    // Blocks of one store are as good as equal.
+    block_bytes_.store(chunk.block_elements * size_of(store_->data.meta().type), std::memory_order_relaxed);
+}
+
+DecodeTally StoreDataset::decoded() const
+{
+    return {decoded_chunks_.load(), decoded_bytes_.load(), block_bytes_.load()};
 }
 
 int64_t StoreDataset::element_of(int64_t date, int64_t variable, int64_t member) const

@@ -3,9 +3,11 @@
 // A data set in a zarr store, and the selections that options make of it.
 #pragma once
 #include "gradwind/data/dataset.h"
+#include "gradwind/data/decode_tally.h"
 #include "gradwind/data/zarr_array.h"
 #include "gradwind/data/zarr_transpose.h"
 
+#include <atomic>
 #include <filesystem>
 #include <mutex>
 
@@ -44,6 +46,9 @@ public:
     StoreDataset(std::shared_ptr<const Store> store, Selection selection);
     ~StoreDataset() override;
     [[nodiscard]] const Store& store() const { return *store_; }
+    [[nodiscard]] const std::shared_ptr<const Store>& shared_store() const { return store_; }
+    /// What was decoded through this object, by all threads.
+    [[nodiscard]] DecodeTally decoded() const;
     [[nodiscard]] const Selection& selection() const { return selection_; }
     [[nodiscard]] std::optional<Statistics> statistics_tendencies(int64_t delta_s) const override;
     [[nodiscard]] int64_t decode_group(int64_t position) const override;
@@ -61,6 +66,7 @@ private:
     /// @param requests dates of one chunk row
     void read_group(std::span<const Request> requests, CellRange cells, Work& work) const;
     void read_box(std::span<const Request> requests, const Box& box, Work& work) const;
+    void count(const DecodedChunk& chunk) const;
     void decode_box(std::span<const Request> requests, const Box& box, Work& work) const;
     [[nodiscard]] CellSelection cells_of(const Box& box) const;
     /// Element of a chunk's first cell for a date, variable and member of the store.
@@ -71,6 +77,7 @@ private:
     /// Chunks along the variable axis that are needed, and for each selected variable its slot among them.
     std::vector<int64_t> variable_chunks_;
     std::vector<int64_t> variable_slots_;
+    mutable std::atomic<int64_t> decoded_chunks_ = 0, decoded_bytes_ = 0, block_bytes_ = 0;
     mutable std::mutex mutex_;
     mutable std::vector<std::unique_ptr<Work>> idle_; ///< working memory, one for each thread that ever read at once
 };

@@ -3,6 +3,7 @@
 #include "gradwind/data/zarr_transpose.h"
 
 #include "gradwind/data/zarr_array.h"
+#include "gradwind/data/zarr_transpose_avx2.h"
 
 #include <algorithm>
 #include <cstring>
@@ -158,6 +159,8 @@ void store_four(const float (*stage)[kTileCells], int64_t count, float* out, int
 /// Copies past the caches; `from` is 16-byte aligned.
 void stream(const float* from, int64_t count, float* to)
 {
+    if (detail::has_avx2())
+        return detail::stream_avx2(from, count, to);
     int64_t i = 0;
 #if defined(__SSE2__)
     while (i < count && reinterpret_cast<uintptr_t>(to + i) % 16 != 0) {
@@ -178,6 +181,35 @@ void stream_fence()
 #endif
 }
 
+/// The chunk's cell with which a whole tile begins; -1 if its cells do not follow each other.
+int64_t first_of_run(const CellSelection& cells, int64_t at)
+{
+    if (cells.listed.empty())
+        return cells.begin + at;
+    const auto* list = cells.listed.data() + at;
+    return list[kTileCells - 1] - list[0] == kTileCells - 1 ? list[0] - cells.origin : -1;
+}
+
+/// Finds whole tiles of byte planes: rows whose cells [first, first + kTileCells) lie in one block each.
+bool find_planes(const CellRow* rows, int64_t first, detail::PlaneRow* planes)
+{
+    for (int64_t k = 0; k < kTileRows; ++k) {
+        const auto& chunk = *rows[k].chunk;
+        if (chunk.absent || chunk.layout != BlockLayout::Planes)
+            return false;
+        const auto element = rows[k].first + first;
+        const auto block = element / chunk.block_elements;
+        const auto offset = element - block * chunk.block_elements;
+        const auto stride = chunk.elements_of(block);
+        if (offset + kTileCells > stride)
+            return false;
+        planes[k] = {chunk.blocks[size_t(block)] + offset, stride};
+        for (int64_t plane = 0; plane < 4; ++plane)
+            __builtin_prefetch(planes[k].first + plane * stride + kTileCells, 0, 2);
+    }
+    return true;
+}
+
 /// Cells [at, at + count) of all rows to tile[cell][row].
 template <class Stored>
 void transpose_tile(std::span<const CellRow> rows, float fill, const CellSelection& cells, int64_t at, int64_t count,
@@ -185,8 +217,17 @@ void transpose_tile(std::span<const CellRow> rows, float fill, const CellSelecti
 {
     alignas(64) float stage[kTileRows][kTileCells];
     const auto n_rows = int64_t(rows.size());
-    for (int64_t row = 0; row < n_rows; row += kTileRows) {
+    const auto first_cell = detail::has_avx2() && count == kTileCells ? first_of_run(cells, at) : -1;
+    for (int64_t next = 0; next < n_rows; next += kTileRows) {
+        // The last four rows overlap with those before rather than being fewer.
+        const auto row = std::min(next, std::max<int64_t>(0, n_rows - kTileRows));
         const auto n = std::min(kTileRows, n_rows - row);
+        if constexpr (std::is_same_v<Stored, float>)
+            if (detail::PlaneRow planes[kTileRows];
+                n == kTileRows && first_cell >= 0 && find_planes(&rows[size_t(row)], first_cell, planes)) {
+                detail::planes_to_columns_avx2(planes, count, tile + row, n_rows);
+                continue;
+            }
         for (int64_t k = 0; k < n; ++k)
             load_cells<Stored>(rows[size_t(row + k)], cells, at, count, fill, stage[k]);
         if (n == kTileRows) {

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/step_traffic.h"
 
+#include "gradwind/data/cells.h"
+#include "gradwind/data/decode_tally.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/step_runner.h"
 
@@ -71,6 +73,25 @@ StepTraffic predict_step_traffic(const Config& config, int model_size)
         for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
             result.groups.push_back(group_traffic(config, graph, settings.dataset_name, *model, kind, model_size));
     return result;
+}
+
+ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout)
+{
+    const auto dataset = open_stage(config, "training", config.at("data.datasets").keys().at(0));
+    const auto n_cells = dataset->n_cells();
+    std::vector<data::CellRanges> shares = {{0, n_cells}};
+    for (int part = 0; part < layout.model_size(); ++part) {
+        const auto span = parallel::balanced_span(n_cells, layout.model_size(), part);
+        shares.emplace_back(span.begin, span.end());
+    }
+    const auto tallies = data::decode_one_date(dataset, shares);
+    ReadingPlan plan{.whole_bytes = tallies[0].bytes,
+                     .decoded_bytes = 0,
+                     .block_bytes = tallies[0].block_bytes,
+                     .field_bytes = n_cells * int64_t(sizeof(float))};
+    for (size_t part = 1; part < tallies.size(); ++part)
+        plan.decoded_bytes = std::max(plan.decoded_bytes, tallies[part].bytes);
+    return plan;
 }
 
 } // namespace gradwind::train

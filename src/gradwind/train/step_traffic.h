@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// What an optimiser step will send, before a job is started.
+// What an optimiser step will send and what its reading will decode, before a job is started.
 #pragma once
 #include "gradwind/core/config.h"
+#include "gradwind/parallel/layout.h"
 #include "gradwind/parallel/partition.h"
 
 #include <cstdint>
@@ -46,5 +47,17 @@ struct StepTraffic {
 /// @param model_size  processes that share a model
 /// @throws ConfigError, DataError where data set, graph or model cannot be had
 [[nodiscard]] StepTraffic predict_step_traffic(const Config& config, int model_size = 1);
+
+/// What the busiest process would decode of a date if the processes of a model group read a range of the cells each.
+/// (They read whole dates so far.)
+struct ReadingPlan {
+    int64_t whole_bytes = 0;   ///< of a date, decoded
+    int64_t decoded_bytes = 0; ///< of these, by the busiest process
+    int64_t block_bytes = 0;   ///< the least that can be decoded: a block of a chunk, or a chunk
+    int64_t field_bytes = 0;   ///< one variable of one member
+};
+
+/// Opens the training data and reads one date. @throws ConfigError, DataError as opening and reading it
+[[nodiscard]] ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout);
 
 } // namespace gradwind::train
