@@ -10,7 +10,7 @@ MENTIONS = {
     "train": ["config", "overrides", "--nproc", "--run", "--resume", "--record", "torchrun"],
     "forecast": ["run", "--date", "--steps", "--leads", "--output", "--plots", "--json"],
     "plan": ["config", "--world", "--json"],
-    "verify": ["--golden", "--json"],
+    "verify": ["config", "overrides", "--nproc", "--steps", "--precision", "--layouts", "--golden", "--json"],
     "dataset": ["create", "inspect"],
     "dataset create": ["recipe", "output", "--overwrite"],
     "dataset inspect": ["store", "options", "--json", "--checksum"],

@@ -90,9 +90,22 @@ void add_plan(CLI::App& app, Bound& bound)
 void add_verify(CLI::App& app, Bound& bound)
 {
     auto& command = bound.verify;
-    auto* sub = app.add_subcommand("verify", "Compare with stored results of the original packages");
-    sub->add_option("--golden", command.golden, "one case folder, or a folder of cases")->required();
+    auto* sub = app.add_subcommand("verify", "Prove that every layout gives the result of one process, or compare with "
+                                             "stored results of the original packages");
+    sub->add_option("config", command.config, "configuration whose layouts are compared");
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    sub->add_option("--nproc", command.nproc, "processes of the largest layouts (default 2)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--steps", command.steps, "optimiser steps of each layout (default 4)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--precision", command.precision, "64-true (default) or 32-true");
+    sub->add_option("--layouts", command.layouts, "only layouts whose name contains this, e.g. W4,M2")->delimiter(',');
+    sub->add_option("--golden", command.golden, "instead: one case folder, or a folder of cases");
+    sub->add_option("--worker", command.worker)->group("");
     flag(*sub, "--json", command.format, VerifyCommand::Format::Json, "print JSON");
+    sub->footer("Examples:\n  gradwind verify config.yaml --nproc 4\n"
+                "  gradwind verify config.yaml --nproc 2 --precision 32-true dataloader.batch_size.training=1\n"
+                "  gradwind verify --golden golden/");
     sub->final_callback([&bound] { bound.chosen = bound.verify; });
 }
 

@@ -13,6 +13,7 @@
 namespace gradwind::train
 {
 
+struct Job;
 struct StepOutcome;
 
 /// Called on every rank from the training thread. Who only looks must not change what it is given.
@@ -21,7 +22,7 @@ class StepHooks
 public:
     virtual ~StepHooks() = default;
     /// Parameters lie in the engine, equal on all ranks.
-    virtual void started(parallel::GradientEngine&) {}
+    virtual void started(Job&, parallel::GradientEngine&) {}
     /// Anchors of this rank's batches from here to the end of the epoch; nothing has been read yet.
     virtual void planned(std::vector<std::vector<int64_t>>& /*batches*/) {}
     /// What this rank is about to work on in one step.

@@ -43,7 +43,7 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
       engine_(trainable_parameters(*job.model), job.groups.world, engine_options(job.config, std::move(order)))
 {
     engine_.broadcast_parameters();
-    hooks_.started(engine_);
+    hooks_.started(job_, engine_);
     optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
                                          job.settings.optimizer, job.settings.clip);
     layout_version_ = engine_.layout_version();

@@ -59,9 +59,15 @@ TrainResult train(const Config& config, const parallel::Environment& environment
         for (const auto& note : notes)
             progress.note(note);
     NoProgress nobody;
-    RunLoop loop(std::move(job), options, reference, checkpoint ? &*checkpoint : nullptr, resumed,
-                 environment.rank == 0 ? progress : nobody);
-    return loop.run();
+    TrainResult result;
+    // The others learn what ended this process, not only that it is gone.
+    const auto world = job.groups.world;
+    parallel::run_supervised(world, [&] {
+        RunLoop loop(std::move(job), options, reference, checkpoint ? &*checkpoint : nullptr, resumed,
+                     environment.rank == 0 ? progress : nobody);
+        result = loop.run();
+    });
+    return result;
 }
 
 } // namespace
