@@ -165,7 +165,7 @@ ROWS = [
         "system.input.dataset=other.zarr", CONFIG, "another data set"),
     Row("no such graph", "graph inspect absent.safetensors", DATA, "absent.safetensors"),
     # model
-    Row("network not available", TRAIN + " model=transformer", CONFIG, "not available yet"),
+    Row("network not available", TRAIN + " model.latent_aggregator._target_=ConcatAggregator", CONFIG, "not available yet"),
     Row("chunks that do not divide", TRAIN + " model.processor.num_chunks=3", CONFIG, "num_chunks"),
     # layout and launch
     Row("no processes", TRAIN + " --nproc 0", CONFIG, "nproc"),

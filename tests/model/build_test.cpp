@@ -37,10 +37,10 @@ const BadSection kBadSections[] = {
     {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.Gelo"}})", "available are GELU"},
     {"/layer_kernels", R"({"LayerNorm": {"_target_": "RMSNorm"}})", "available are LayerNorm"},
     {"/processor/layer_kernels", R"({"LayerNorm": {"_target_": "ConditionalLayerNorm"}})",
-     "have no ConditionalLayerNorm"},
+     "has no ConditionalLayerNorm"},
     {"/layer_kernels", R"({"LayerNorm": {"_target_": "LayerNorm", "eps": 1e-6}})", "must be 1e-5"},
     {"/num_channels", "0", "must be in [1"},
-    {"/residual", R"({"_target_": "TruncatedConnection"})", "not available yet"},
+    {"/residual", R"({"_target_": "TruncatedConnection"})", "needs truncation_down_file_path"},
     {"/residual", R"({"_target_": "SkipConnection", "step": 2})", "must be in [-2, 1]"},
     {"/bounding", R"([{"_target_": "ReluBounding", "variables": ["f"]}])", "no output variable `f`"},
     {"/bounding", R"([{"_target_": "ReluBoundin", "variables": ["d"]}])", "did you mean `ReluBounding`?"},
@@ -58,7 +58,7 @@ const BadSection kBadSections[] = {
     {"/decoders/0", R"({"mapper": {"_target_": "GraphTransformerBackwardMapper", "num_heads": 2},
                         "target_node_features": []})",
      "list one at least"},
-    {"/model", R"({"_target_": "AnemoiEnsModelEncProcDec"})", "not available yet"},
+    {"/model", R"({"_target_": "AnemoiEnsModelEncProcDec"})", "needs a `noise_injector`"},
     {"/model", R"({"hidden_nodes_name": "mesh"})", "mesh"},
 };
 

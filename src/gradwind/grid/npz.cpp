@@ -134,7 +134,11 @@ std::vector<double> read_npz_doubles(const std::filesystem::path& path, const st
         return elements<double>(array, begin);
     if (header.find("<f4") != std::string::npos)
         return elements<float>(array, begin);
-    archive.fail(fmt::format("{}.npy is neither float32 nor float64", name));
+    if (header.find("<i4") != std::string::npos)
+        return elements<int32_t>(array, begin);
+    if (header.find("<i8") != std::string::npos)
+        return elements<int64_t>(array, begin);
+    archive.fail(fmt::format("{}.npy is neither float32, float64, int32 nor int64", name));
 }
 
 } // namespace gradwind::grid

@@ -3,6 +3,7 @@
 #include "gradwind/loss/composite_loss.h"
 #include "gradwind/loss/energy_score.h"
 #include "gradwind/loss/leaf_loss.h"
+#include "gradwind/loss/multiscale_loss.h"
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
@@ -192,22 +193,48 @@ std::unique_ptr<Loss> build_time_aggregate(const Config& config, const ScalerSet
     return std::make_unique<TimeAggregateLoss>(std::move(aggregates), std::move(inner));
 }
 
+/// The matrices of a list, from coarse to fine; nothing for the field as it is (null or "None").
+std::vector<std::optional<ops::Projection>> smoothing_matrices(const Config& section, const LossInputs& inputs)
+{
+    std::vector<std::optional<ops::Projection>> out;
+    if (!section.has("loss_matrices"))
+        return out;
+    const auto folder = section.get<std::string>("loss_matrices_path", "");
+    for (const auto& entry : section.at("loss_matrices").items()) {
+        const auto name = entry.is_null() ? "None" : entry.as<std::string>();
+        if (name == "None") {
+            out.emplace_back();
+            continue;
+        }
+        std::optional<grid::SparseMatrix> matrix;
+        if (inputs.matrices)
+            matrix = inputs.matrices(name);
+        if (!matrix)
+            matrix = grid::read_sparse_npz(std::filesystem::path(folder) / name);
+        GRADWIND_CHECK(matrix->n_rows == matrix->n_cols, ConfigError,
+                       "[loss] {} names a matrix of [{}, {}]; smoothing keeps the grid, so it must be square",
+                       entry.where(), matrix->n_rows, matrix->n_cols);
+        out.emplace_back(ops::make_projection(matrix->row_ptr, matrix->col, matrix->values, matrix->n_cols));
+    }
+    return out;
+}
+
 std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
 {
     require_known_keys(config, {"_target_", "multiscale_config", "weights", "per_scale_loss", "keep_batch_sharded",
                                 "loss_matrices", "loss_matrices_path", "scalers"});
-    const bool smooths = config.has("multiscale_config") || config.has("loss_matrices");
-    GRADWIND_CHECK(!smooths, ConfigError,
-                   "[loss] MultiscaleLossWrapper with smoothing matrices cannot be built yet; set multiscale_config to "
-                   "null ({})",
+    const auto from = config.has("multiscale_config") ? config.at("multiscale_config") : config;
+    auto matrices = smoothing_matrices(from, scalers.inputs());
+    if (matrices.empty())
+        matrices.emplace_back();
+    const auto weights = config.get<std::vector<double>>("weights", std::vector<double>(matrices.size(), 1.0));
+    GRADWIND_CHECK(weights.size() == matrices.size(), ConfigError,
+                   "[loss] MultiscaleLossWrapper has {} scales, but {} weights ({})", matrices.size(), weights.size(),
                    config.where());
-    const auto weights = config.get<std::vector<double>>("weights", {1.0});
-    GRADWIND_CHECK(weights.size() == 1, ConfigError,
-                   "[loss] MultiscaleLossWrapper without smoothing has one scale, but {} weights ({})", weights.size(),
-                   config.where());
-    std::vector<CombinedLoss::Part> parts;
-    parts.push_back({weights.front(), build(config.at("per_scale_loss"), scalers, inherited)});
-    return std::make_unique<CombinedLoss>(std::move(parts), "MultiscaleLossWrapper");
+    std::vector<MultiscaleLoss::Scale> scales;
+    for (size_t i = 0; i < weights.size(); ++i)
+        scales.push_back({weights[i], std::move(matrices[i])});
+    return std::make_unique<MultiscaleLoss>(std::move(scales), build(config.at("per_scale_loss"), scalers, inherited));
 }
 
 std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)

@@ -21,6 +21,11 @@ bool CombinedLoss::additive() const
     return std::all_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.loss->additive(); });
 }
 
+bool CombinedLoss::needs_whole_grid() const
+{
+    return std::any_of(parts_.begin(), parts_.end(), [](const Part& part) { return part.loss->needs_whole_grid(); });
+}
+
 bool CombinedLoss::has_scaler(ScalerAxis axis) const
 {
     return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) { return part.loss->has_scaler(axis); });

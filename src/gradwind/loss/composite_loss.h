@@ -18,6 +18,7 @@ public:
     CombinedLoss(std::vector<Part> parts, std::string name);
     [[nodiscard]] std::string name() const override { return name_; }
     [[nodiscard]] bool additive() const override;
+    [[nodiscard]] bool needs_whole_grid() const override;
     [[nodiscard]] bool has_scaler(ScalerAxis axis) const override;
     [[nodiscard]] at::Tensor time_weights() const override { return parts_.front().loss->time_weights(); }
     [[nodiscard]] at::Tensor evaluate(const at::Tensor& pred, const at::Tensor& target, const LossContext& context,
@@ -37,6 +38,7 @@ public:
     TimeAggregateLoss(std::vector<TimeAggregate> aggregates, std::unique_ptr<Loss> inner);
     [[nodiscard]] std::string name() const override { return "timeaggregatelosswrapper"; }
     [[nodiscard]] bool additive() const override { return inner_->additive(); }
+    [[nodiscard]] bool needs_whole_grid() const override { return inner_->needs_whole_grid(); }
     [[nodiscard]] bool has_scaler(ScalerAxis axis) const override { return inner_->has_scaler(axis); }
     [[nodiscard]] at::Tensor time_weights() const override { return inner_->time_weights(); }
     [[nodiscard]] at::Tensor evaluate(const at::Tensor& pred, const at::Tensor& target, const LossContext& context,

@@ -34,7 +34,8 @@ at::Tensor result(const Loss& loss, const at::Tensor& pred, const at::Tensor& ta
                   const Loss::Reduction& reduction)
 {
     const auto type = pred.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    const bool needs_whole = context.share && context.share->group.size() > 1 && !loss.additive();
+    const bool needs_whole =
+        context.share && context.share->group.size() > 1 && (!loss.additive() || loss.needs_whole_grid());
     const auto value = needs_whole ? evaluate_whole(loss, pred, target, context, reduction)
                                    : loss.evaluate(pred, target, context, reduction);
     return value.to(type);

@@ -66,6 +66,8 @@ public:
     [[nodiscard]] virtual std::string name() const = 0;
     /// Whether shares of disjoint slices and batches add up; false for the square root of RMSELoss.
     [[nodiscard]] virtual bool additive() const = 0;
+    /// Whether a value needs the fields of all grid points, though shares of disjoint slices might add up.
+    [[nodiscard]] virtual bool needs_whole_grid() const { return false; }
     /// Whether a scaler multiplies along this axis anywhere in the loss.
     [[nodiscard]] virtual bool has_scaler(ScalerAxis axis) const = 0;
 
@@ -87,7 +89,7 @@ public:
 /// Builds a loss from `training.training_loss` (or one entry of `training.validation_metrics`) of one data set.
 ///
 /// Plain losses MSELoss, MAELoss, RMSELoss, HuberLoss, LogCoshLoss, WeightedMSELoss, CRPS; EnergyScoreLoss;
-/// CombinedLoss; TimeAggregateLossWrapper; MultiscaleLossWrapper without smoothing. Keys: `scalers` with "*" and
+/// CombinedLoss; TimeAggregateLossWrapper; MultiscaleLossWrapper. Keys: `scalers` with "*" and
 /// "!name", `predicted_variables`, `target_variables`, `ignore_nans`, options of the class.
 /// @param scalers         `training.scalers` of the data set
 /// @param variable_groups `training.variable_groups` of the data set

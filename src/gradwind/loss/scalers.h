@@ -3,6 +3,7 @@
 // Loss scalers: the weights by variable, grid point and output time that multiply an error (spec §7.4).
 #pragma once
 #include "gradwind/core/variables.h"
+#include "gradwind/grid/sparse_matrix.h"
 #include "gradwind/loss/variable_groups.h"
 
 #include <ATen/core/Tensor.h>
@@ -31,6 +32,7 @@ struct LossInputs {
     at::Tensor output_mask = {};
     /// Values to take in place of computed ones, by scaler name: stored results, tests.
     std::map<std::string, at::Tensor> given = {};
+    grid::MatrixByName matrices = {}; ///< asked for smoothing matrices before files
 };
 
 /// What a scaler multiplies along.

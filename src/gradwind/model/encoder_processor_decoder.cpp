@@ -18,6 +18,17 @@ at::Tensor as_rows(const at::Tensor& x)
     return x.permute({0, 2, 3, 1, 4}).reshape({x.size(0) * x.size(2) * x.size(3), x.size(1) * x.size(4)});
 }
 
+/// The edges of a part for a forward pass; none where the graph has none.
+EdgeInputs edges_of(const std::shared_ptr<EdgeProvider>& provider, int64_t copies, int64_t n_chunks,
+                    const at::Tensor& like)
+{
+    if (provider)
+        return provider->forward(copies, n_chunks, like);
+    EdgeInputs none;
+    none.copies = copies;
+    return none;
+}
+
 } // namespace
 
 EncoderProcessorDecoder::EncoderProcessorDecoder(NetworkParts parts, const VariableTable& variables)
@@ -27,16 +38,21 @@ EncoderProcessorDecoder::EncoderProcessorDecoder(NetworkParts parts, const Varia
         register_module(name, std::make_shared<Group>())->register_module(key, module);
     };
     register_module("node_attributes", parts_.node_attributes);
-    child("encoder_graph_provider", parts_.data_nodes, parts_.encoder_edges);
+    if (parts_.encoder_edges)
+        child("encoder_graph_provider", parts_.data_nodes, parts_.encoder_edges);
     child("encoder", parts_.encoder_key, parts_.encoder);
-    register_module("processor_graph_provider", parts_.processor_edges);
+    if (parts_.processor_edges)
+        register_module("processor_graph_provider", parts_.processor_edges);
     register_module("processor", parts_.processor);
-    child("decoder_graph_provider", parts_.data_nodes, parts_.decoder_edges);
+    if (parts_.decoder_edges)
+        child("decoder_graph_provider", parts_.data_nodes, parts_.decoder_edges);
     child("decoder", parts_.decoder_key, parts_.decoder);
     const auto boundings = std::make_shared<Group>();
     for (size_t i = 0; i < parts_.boundings.size(); ++i)
         boundings->register_module(std::to_string(i), parts_.boundings[i]);
     child("boundings", parts_.data_nodes, boundings);
+    if (parts_.noise)
+        register_module("noise_injector", parts_.noise);
     n_nodes_ = parts_.node_attributes->coordinates(parts_.data_nodes).size(0);
     input_prognostic_ = at::tensor(variables.model_input_prognostic(), at::kLong);
     output_prognostic_ = at::tensor(variables.model_output_prognostic(), at::kLong);
@@ -57,19 +73,43 @@ void EncoderProcessorDecoder::observe(const char* name, const at::Tensor& value)
         observer(name, value);
 }
 
-at::Tensor EncoderProcessorDecoder::forward(const at::Tensor& x)
+at::Tensor EncoderProcessorDecoder::encoder_input(const at::Tensor& x, const at::Tensor& start,
+                                                  int64_t rollout_step) const
+{
+    std::vector<at::Tensor> columns = {as_rows(x),
+                                       parts_.node_attributes->forward(parts_.data_nodes, x.size(0) * x.size(2))};
+    if (parts_.members == NetworkParts::Members::Ensemble)
+        columns.push_back(
+            at::full({columns[0].size(0), 1}, double(std::min<int64_t>(1, rollout_step)), columns[0].options()));
+    if (parts_.encoder_input == NetworkParts::EncoderInput::FieldsAndResidual)
+        columns.push_back(as_rows(start.index_select(-1, input_prognostic_.to(x.device()))));
+    return at::cat(columns, 1);
+}
+
+at::Tensor EncoderProcessorDecoder::forward(const at::Tensor& x, const ForwardContext& context)
 {
     check_input(x);
     const auto copies = x.size(0) * x.size(2);
-    const auto data = at::cat({as_rows(x), parts_.node_attributes->forward(parts_.data_nodes, copies)}, 1);
+    const auto start = parts_.residual->forward(x);
+    const auto data = encoder_input(x, start, context.rollout_step);
     const auto hidden = parts_.node_attributes->forward(parts_.hidden_nodes, copies);
     observe("encoder.in_src", data);
     observe("encoder.in_dst", hidden);
     const auto encoded = parts_.encoder->forward(
-        data, hidden, parts_.encoder_edges->forward(copies, parts_.encoder->num_chunks(), data));
+        data, hidden, edges_of(parts_.encoder_edges, copies, parts_.encoder->num_chunks(), data));
     observe("encoder.out_src", encoded.src);
     observe("encoder.out_dst", encoded.dst);
-    auto latent = parts_.processor->forward(encoded.dst, parts_.processor_edges->forward(copies, 1, data), {});
+    NoiseInjector::Result noisy = {encoded.dst, {}};
+    if (parts_.noise) {
+        NoiseRequest request;
+        request.batch = x.size(0);
+        request.members = x.size(2);
+        request.rollout_step = context.rollout_step;
+        noisy = parts_.noise->forward(encoded.dst, request, context.noise);
+        observe("processor.cond", noisy.cond);
+    }
+    auto latent =
+        parts_.processor->forward(noisy.latent, edges_of(parts_.processor_edges, copies, 1, data), noisy.cond);
     observe("processor.out", latent);
     if (parts_.latent_skip == NetworkParts::LatentSkip::Add)
         latent = latent + encoded.dst;
@@ -78,10 +118,10 @@ at::Tensor EncoderProcessorDecoder::forward(const at::Tensor& x)
     observe("decoder.in_dst", destination);
     const auto columns =
         parts_.decoder
-            ->forward(latent, destination, parts_.decoder_edges->forward(copies, parts_.decoder->num_chunks(), data))
+            ->forward(latent, destination, edges_of(parts_.decoder_edges, copies, parts_.decoder->num_chunks(), data))
             .dst;
     observe("decoder.out", columns);
-    auto out = with_residual(columns, x);
+    auto out = with_residual(columns, x, start);
     for (const auto& bounding : parts_.boundings)
         out = bounding->forward(out);
     return out;
@@ -113,14 +153,15 @@ at::Tensor EncoderProcessorDecoder::decoder_destination(const at::Tensor& x, con
     return blocks.size() == 1 ? blocks.front() : at::cat(blocks, 1);
 }
 
-at::Tensor EncoderProcessorDecoder::with_residual(const at::Tensor& columns, const at::Tensor& x) const
+at::Tensor EncoderProcessorDecoder::with_residual(const at::Tensor& columns, const at::Tensor& x,
+                                                  const at::Tensor& start) const
 {
     const auto out = columns.reshape({x.size(0), x.size(2), n_nodes_, parts_.n_step_output, n_output_})
                          .permute({0, 3, 1, 2, 4})
                          .to(x.scalar_type());
-    const auto start =
-        x.select(1, parts_.residual_step).unsqueeze(1).index_select(-1, input_prognostic_.to(x.device()));
-    return out.index_add(-1, output_prognostic_.to(x.device()), start.expand({-1, parts_.n_step_output, -1, -1, -1}));
+    const auto prognostic = start.index_select(-1, input_prognostic_.to(x.device())).to(x.scalar_type());
+    return out.index_add(-1, output_prognostic_.to(x.device()),
+                         prognostic.expand({-1, parts_.n_step_output, -1, -1, -1}));
 }
 
 std::vector<ForecastModel::SharedPart> EncoderProcessorDecoder::shared_parts() const
@@ -142,10 +183,13 @@ void EncoderProcessorDecoder::draw(UniformStream& stream)
 {
     parts_.node_attributes->reset();
     for (const auto& edges : {parts_.encoder_edges, parts_.processor_edges, parts_.decoder_edges})
-        edges->reset();
+        if (edges)
+            edges->reset();
     parts_.encoder->draw(stream);
     parts_.processor->draw(stream);
     parts_.decoder->draw(stream);
+    if (parts_.noise)
+        parts_.noise->draw(stream);
 }
 
 } // namespace gradwind::model

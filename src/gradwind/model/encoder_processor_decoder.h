@@ -5,6 +5,8 @@
 #include "gradwind/model/bounding.h"
 #include "gradwind/model/components.h"
 #include "gradwind/model/model.h"
+#include "gradwind/model/noise.h"
+#include "gradwind/model/residual.h"
 
 namespace gradwind::model
 {
@@ -18,13 +20,18 @@ struct NetworkParts {
     std::string hidden_nodes;
     std::string encoder_key, decoder_key; ///< names in parameter names
     std::shared_ptr<NodeAttributes> node_attributes;
-    std::shared_ptr<EdgeProvider> encoder_edges, processor_edges, decoder_edges;
+    std::shared_ptr<EdgeProvider> encoder_edges, processor_edges, decoder_edges; ///< null: the part has none
     std::shared_ptr<Mapper> encoder, decoder;
     std::shared_ptr<Processor> processor;
     std::vector<std::shared_ptr<Bounding>> boundings;
     std::vector<TargetFeature> target_features;
     enum class LatentSkip { None, Add } latent_skip = LatentSkip::Add;
-    int64_t residual_step = -1; ///< input step that predictions are added to; counts from the end if negative
+    std::shared_ptr<Residual> residual; ///< what predictions are added to
+    /// Ensemble models are told whether a step is the first of a forecast.
+    enum class Members { One, Ensemble } members = Members::One;
+    /// Whether the encoder also gets the prognostic columns of the residual (`condition_on_residual`).
+    enum class EncoderInput { Fields, FieldsAndResidual } encoder_input = EncoderInput::Fields;
+    std::shared_ptr<NoiseInjector> noise; ///< null: none
     int64_t n_step_input = 1;
     int64_t n_step_output = 1;
 };
@@ -33,14 +40,17 @@ class EncoderProcessorDecoder : public ForecastModel
 {
 public:
     EncoderProcessorDecoder(NetworkParts parts, const VariableTable& variables);
-    [[nodiscard]] at::Tensor forward(const at::Tensor& x) override;
+    [[nodiscard]] at::Tensor forward(const at::Tensor& x, const ForwardContext& context = {}) override;
     [[nodiscard]] std::vector<SharedPart> shared_parts() const override;
     void draw(UniformStream& stream) override;
 
 private:
     void check_input(const at::Tensor& x) const;
     [[nodiscard]] at::Tensor decoder_destination(const at::Tensor& x, const at::Tensor& encoded, int64_t copies) const;
-    [[nodiscard]] at::Tensor with_residual(const at::Tensor& columns, const at::Tensor& x) const;
+    /// What enters the encoder: fields, node attributes and for ensembles the forecast step's flag and the residual.
+    [[nodiscard]] at::Tensor encoder_input(const at::Tensor& x, const at::Tensor& start, int64_t rollout_step) const;
+    [[nodiscard]] at::Tensor with_residual(const at::Tensor& columns, const at::Tensor& x,
+                                           const at::Tensor& start) const;
     void observe(const char* name, const at::Tensor& value) const;
 
     NetworkParts parts_;

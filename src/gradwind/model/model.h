@@ -5,6 +5,8 @@
 #include "gradwind/core/config.h"
 #include "gradwind/core/variables.h"
 #include "gradwind/graph/graph.h"
+#include "gradwind/grid/sparse_matrix.h"
+#include "gradwind/model/noise_source.h"
 #include "gradwind/model/uniform_stream.h"
 #include "gradwind/parallel/sharding.h"
 
@@ -29,6 +31,13 @@ struct ModelInputs {
     std::string dataset_name = "data";
     /// The model group and the rows of each of its ranks; by default this process holds the whole model.
     parallel::Sharding sharding = {};
+    grid::MatrixByName matrices = {}; ///< asked for the matrices that the section names, before files
+};
+
+/// What a forward pass is told besides its input.
+struct ForwardContext {
+    int64_t rollout_step = 0;           ///< 0 for the first forecast step
+    const NoiseSource* noise = nullptr; ///< what ensemble models draw from; others do not look at it
 };
 
 /// A network with its residual connection and boundings. Parameters and buffers have the names of spec §2.6.
@@ -42,7 +51,7 @@ public:
     /// @return [batch, n_step_output, ensemble, n_nodes, n_output], normalised, after residual and bounding
     /// @collective all ranks of the model group, with as many samples and members each
     /// @throws ShapeError for another shape
-    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x) = 0;
+    [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const ForwardContext& context = {}) = 0;
     /// What this model exchanges in a forward pass where several processes share it, part by part.
     struct SharedPart {
         std::string name;           ///< "encoder", "processor", "decoder"

@@ -252,4 +252,86 @@ GraphTransformerOptions graph_transformer_options(const PartConfig& part, int64_
             .intermediates = intermediates(section)};
 }
 
+namespace
+{
+
+int64_t hidden_width(const Config& section, int64_t channels, double fallback)
+{
+    return int64_t(double(channels) * hidden_ratio(section, channels, fallback) + 0.5);
+}
+
+void refuse_dropout(const Config& section)
+{
+    GRADWIND_CHECK(section.get<double>("dropout_p", 0.0) == 0, ConfigError,
+                   "[model] {} must be 0: dropout is not available yet", section.at("dropout_p").where());
+}
+
+/// Kernels of a part whose normalisations get no condition.
+LayerKernels unconditional_kernels(const PartConfig& part)
+{
+    const auto kernels = layer_kernels(part);
+    GRADWIND_CHECK(kernels.condition_width == 0, ConfigError,
+                   "[model] {}: {} has no ConditionalLayerNorm; use LayerNorm or AutocastLayerNorm here, and a "
+                   "GraphTransformerProcessor or TransformerProcessor for what is conditioned",
+                   part.section.where(), part.section.target());
+    return kernels;
+}
+
+} // namespace
+
+int64_t layer_count(const Config& section)
+{
+    const auto layers = integer_in(section, "num_layers", 16, 1, 100000);
+    const auto chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20);
+    GRADWIND_CHECK(layers % chunks == 0, ConfigError, "[model] {} is {}, which does not divide num_layers {}",
+                   section.at("num_chunks").where(), chunks, layers);
+    return layers;
+}
+
+TransformerOptions transformer_options(const PartConfig& part, TransformerBlock::Place place)
+{
+    using Place = TransformerBlock::Place;
+    const auto& section = part.section;
+    refuse_dropout(section);
+    // The original's processor takes the option and does not hand it on to its layers.
+    GRADWIND_CHECK(place == Place::Processor || !section.get<bool>("use_rotary_embeddings", false), ConfigError,
+                   "[model] {} must be false: rotary positions are not available yet",
+                   section.at("use_rotary_embeddings").where());
+    TransformerOptions options;
+    options.channels = part_channels(part);
+    options.attention_channels = integer_in(section, "attn_channels", options.channels, 1, 1 << 20);
+    options.heads = integer_in(section, "num_heads", 16, 1, 1 << 16);
+    GRADWIND_CHECK(options.attention_channels % options.heads == 0, ConfigError,
+                   "[model] {}: {} heads do not divide the {} channels of the attention", section.where(),
+                   options.heads, options.attention_channels);
+    options.mlp_hidden = hidden_width(section, options.channels, 4);
+    options.mlp_kind = mlp_kind(section);
+    options.window = integer_in(section, "window_size", -1, -1, int64_t(1) << 40);
+    if (section.has("window_size") &&
+        section.get<std::string>("attention_implementation", "flash_attention") == "scaled_dot_product_attention")
+        options.unlimited = TransformerOptions::Unlimited::SourceCount;
+    options.softcap = section.get<double>("softcap", 0.0);
+    GRADWIND_CHECK(options.softcap >= 0, ConfigError, "[model] {} is {}; it must be 0 (none) or above",
+                   section.at("softcap").where(), options.softcap);
+    if (section.get<bool>("use_alibi_slopes", false))
+        options.distance = TransformerOptions::Distance::Alibi;
+    if (section.get<bool>("qk_norm", false))
+        options.head_norms = TransformerOptions::HeadNorms::QueryAndKey;
+    options.kernels = place == Place::Processor ? layer_kernels(part) : unconditional_kernels(part);
+    options.num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20);
+    options.intermediates = intermediates(section);
+    return options;
+}
+
+PointWiseOptions pointwise_options(const PartConfig& part)
+{
+    refuse_dropout(part.section);
+    const auto channels = part_channels(part);
+    return {.channels = channels,
+            .hidden = hidden_width(part.section, channels, 1),
+            .kernels = layer_kernels(part),
+            .num_chunks = integer_in(part.section, "num_chunks", 1, 1, 1 << 20),
+            .intermediates = intermediates(part.section)};
+}
+
 } // namespace gradwind::model

@@ -5,6 +5,8 @@
 #include "gradwind/core/config.h"
 #include "gradwind/model/gnn.h"
 #include "gradwind/model/graph_transformer.h"
+#include "gradwind/model/pointwise.h"
+#include "gradwind/model/transformer.h"
 
 #include <string>
 #include <vector>
@@ -43,6 +45,10 @@ struct NamedMapper {
 [[nodiscard]] GnnOptions gnn_options(const PartConfig& part, int64_t edge_width);
 /// @param edge_width columns of the part's edge features
 [[nodiscard]] GraphTransformerOptions graph_transformer_options(const PartConfig& part, int64_t edge_width);
+[[nodiscard]] TransformerOptions transformer_options(const PartConfig& part, TransformerBlock::Place place);
+[[nodiscard]] PointWiseOptions pointwise_options(const PartConfig& part);
+/// `num_layers` of a processor. @throws ConfigError unless `num_chunks` divides it
+[[nodiscard]] int64_t layer_count(const Config& section);
 
 /// The value of a key, held to a range. @throws ConfigError naming it
 [[nodiscard]] int64_t integer_in(const Config& section, const std::string& key, int64_t fallback, int64_t low,

@@ -54,7 +54,9 @@ std::map<std::string, at::Tensor> named_state(const torch::nn::Module& model)
     // The blocks that normalise sources apart are those in which one normalisation has two names.
     const std::string source = ".layer_norm_attention_src.";
     for (const auto& [name, tensor] : first_names(model))
-        if (const auto found = name.rfind(source); found != std::string::npos) {
+        if (const auto found = name.rfind(source);
+            found != std::string::npos &&
+            !result.contains(name.substr(0, found) + ".layer_norm_attention_dst.weight")) {
             const auto block = name.substr(0, found), rest = name.substr(found + source.size());
             result.emplace(block + ".layer_norm_attention_dest." + rest,
                            result.at(block + ".layer_norm_attention." + rest));

@@ -24,6 +24,7 @@ struct Runner {
 constexpr std::array kRunners = {
     Runner{"model", verify_model_case},
     Runner{"rollout", verify_model_case},
+    Runner{"ensemble", verify_model_case},
     Runner{"init", verify_init_case},
     Runner{"losses", verify_losses_case},
     Runner{"normalizer", verify_normalizer_case},

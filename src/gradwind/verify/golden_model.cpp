@@ -4,6 +4,7 @@
 #include "gradwind/core/config.h"
 #include "gradwind/core/error.h"
 #include "gradwind/graph/graph.h"
+#include "gradwind/loss/loss.h"
 #include "gradwind/model/model.h"
 #include "gradwind/model/rollout.h"
 #include "gradwind/ops/tensor_io.h"
@@ -39,16 +40,24 @@ struct ModelCase {
     VariableTable variables;
     Config model;
     graph::Graph graph;
-    Tensors weights, inputs, expected64;
+    Tensors weights, inputs, expected64, matrices;
+    std::unique_ptr<loss::Loss> score;                                ///< of ensembles; null: the scaled squared error
     std::vector<std::pair<at::Tensor, std::vector<int64_t>>> scalers; ///< values and the axes they belong to
     std::set<std::string> zero_gradients;
     at::Tensor inside; ///< nodes that keep predictions in a rollout
     int64_t n_step_input = 1;
     int64_t n_step_output = 1;
     int64_t n_rollout = 1;
+    int64_t n_members = 1;
     double worst_gradient = 0; ///< of the original, float32 against float64
     bool is_rollout = false;
 };
+
+Statistics unit_statistics(const VariableTable& variables)
+{
+    const std::vector<double> zeros(variables.names().size(), 0.0), ones(variables.names().size(), 1.0);
+    return {zeros, ones, zeros, ones};
+}
 
 Tensors read_all(const std::filesystem::path& path)
 {
@@ -68,6 +77,56 @@ at::Tensor output_mask(const Config& model, const graph::Graph& graph)
     return at::tensor(found->second.values, at::kFloat) != 0;
 }
 
+/// A matrix of the case by its name, `matrix.<name>`.
+grid::MatrixByName matrices_of(const Tensors& tensors)
+{
+    return [&tensors](const std::string& name) -> std::optional<grid::SparseMatrix> {
+        if (!tensors.contains(name + ".row_ptr"))
+            return std::nullopt;
+        const auto integers = [&](const char* part) {
+            const auto values = tensors.at(name + part).to(at::kLong).contiguous();
+            return std::vector<int64_t>(values.data_ptr<int64_t>(), values.data_ptr<int64_t>() + values.numel());
+        };
+        const auto values = tensors.at(name + ".values").to(at::kDouble).contiguous();
+        const auto shape = integers(".shape");
+        grid::SparseMatrix matrix{shape.at(0),
+                                  shape.at(1),
+                                  integers(".row_ptr"),
+                                  integers(".col"),
+                                  {values.data_ptr<double>(), values.data_ptr<double>() + values.numel()}};
+        grid::check_matrix(matrix, name);
+        return matrix;
+    };
+}
+
+/// The noise of a case, one tensor for each rollout step.
+class StoredNoise : public model::NoiseSource
+{
+public:
+    explicit StoredNoise(const Tensors& inputs) : inputs_(inputs) {}
+    [[nodiscard]] at::Tensor draw(const model::NoiseRequest& request) const override
+    {
+        return inputs_.at(request.rollout_step == 0 ? "noise" : "noise.step" + std::to_string(request.rollout_step));
+    }
+
+private:
+    const Tensors& inputs_;
+};
+
+/// The configured loss of an ensemble case, with the scalers as stored.
+void read_score(ModelCase& out, const nlohmann::json& description, const Statistics& statistics)
+{
+    const auto config = Config::from_json(description.at("config"), "case.json");
+    loss::LossInputs inputs{.variables = out.variables, .statistics = statistics};
+    inputs.n_step_output = out.n_step_output;
+    inputs.matrices = matrices_of(out.matrices);
+    for (const auto& [name, values] : out.inputs)
+        if (name.starts_with("scaler.") && name != "scaler.nan_mask_weights")
+            inputs.given[name.substr(7)] = values;
+    out.score =
+        loss::build_loss(config.at("training_loss"), config.at("scalers"), config.at("variable_groups"), inputs);
+}
+
 void read_loss(ModelCase& out, const nlohmann::json& description)
 {
     const auto& loss = description.at("loss");
@@ -85,41 +144,47 @@ ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& d
     out.variables = variables_of_case(description);
     out.model = Config::from_json(description.at("config"), (folder / "case.json").string()).at("model");
     out.graph = graph::read_graph(folder / "graph.safetensors");
+    out.matrices = read_all(folder / "graph.safetensors");
     out.weights = read_all(folder / "weights.safetensors");
     out.inputs = read_all(folder / "io.safetensors");
     out.expected64 = read_all(folder / "io64.safetensors");
     out.n_step_input = dims.at("n_step_input");
     out.n_step_output = dims.at("n_step_output");
     out.n_rollout = dims.value("rollout", int64_t(1));
-    out.is_rollout = description.at("kind") == "rollout";
+    out.n_members = dims.value("ensemble_size", int64_t(1));
+    out.is_rollout = out.inputs.contains("batch");
     out.inside = output_mask(out.model, out.graph);
     const auto& measured = description.at("measured_fp32_vs_fp64");
     out.worst_gradient = measured.value("grad_worst_tensor_l2_rel", 0.0);
     for (const auto& name : measured.value("grad_mathematically_zero", nlohmann::json::array()))
         out.zero_gradients.insert(name);
-    read_loss(out, description);
+    if (description.at("kind") == "ensemble")
+        read_score(out, description, unit_statistics(out.variables));
+    else
+        read_loss(out, description);
     return out;
 }
 
 std::shared_ptr<model::ForecastModel> build(const ModelCase& golden, at::ScalarType dtype)
 {
     // Values that depend on statistics are buffers and come with the weights.
-    const std::vector<double> zeros(golden.variables.names().size(), 0.0);
-    const std::vector<double> ones(golden.variables.names().size(), 1.0);
-    const Statistics unit{zeros, ones, zeros, ones};
+    const auto unit = unit_statistics(golden.variables);
     auto network = model::build_model(golden.model, {.graph = golden.graph,
                                                      .variables = golden.variables,
                                                      .statistics = &unit,
                                                      .n_step_input = golden.n_step_input,
-                                                     .n_step_output = golden.n_step_output});
+                                                     .n_step_output = golden.n_step_output,
+                                                     .matrices = matrices_of(golden.matrices)});
     network->to(dtype);
     model::load_state(*network, golden.weights);
     return network;
 }
 
-/// Scaled squared error, one value per output variable (spec §7.3 without the mean over variables).
+/// The loss, one value per output variable (spec §7.3 without the mean over variables).
 at::Tensor loss_per_variable(const ModelCase& golden, const at::Tensor& prediction, const at::Tensor& target)
 {
+    if (golden.score)
+        return golden.score->per_variable(prediction, target);
     const auto columns = at::tensor(golden.variables.data_output(), at::kLong);
     auto error = (prediction - target.index_select(-1, columns)).square();
     for (const auto& [values, axes] : golden.scalers) {
@@ -143,10 +208,12 @@ Tensors run_case_in(const ModelCase& golden, at::ScalarType dtype)
     const auto* input_name = golden.is_rollout ? "batch" : "x";
     const auto input = golden.inputs.at(input_name).to(dtype).requires_grad_(true);
     auto x = golden.is_rollout ? model::first_input(input, golden.n_step_input, golden.variables) : input;
+    x = x.expand({-1, -1, golden.n_members, -1, -1});
+    const StoredNoise noise(golden.inputs);
     at::Tensor total;
     for (int64_t step = 0; step < golden.n_rollout; ++step) {
         suffix = step == 0 ? "" : ".step" + std::to_string(step);
-        const auto y = network->forward(x);
+        const auto y = network->forward(x, {.rollout_step = step, .noise = &noise});
         const auto target = golden.is_rollout ? model::target_of(input, golden.n_step_input, golden.n_step_output, step)
                                               : golden.inputs.at("target").to(dtype);
         const auto per_variable = loss_per_variable(golden, y, target);

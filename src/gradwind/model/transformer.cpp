@@ -1,0 +1,226 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/model/transformer.h"
+
+#include "gradwind/core/error.h"
+
+#include <ATen/ATen.h>
+
+namespace gradwind::model
+{
+
+namespace
+{
+
+using TensorList = std::vector<at::Tensor>;
+
+/// The inputs of a region: undefined ones are left out.
+TensorList operands(const at::Tensor& x, const at::Tensor& cond)
+{
+    return cond.defined() ? TensorList{x, cond} : TensorList{x};
+}
+
+at::Tensor condition_of(const TensorList& inputs)
+{
+    return inputs.size() > 1 ? inputs[1] : at::Tensor();
+}
+
+} // namespace
+
+NodeAttention::NodeAttention(const TransformerOptions& options) : unlimited_(options.unlimited)
+{
+    GRADWIND_ASSERT(options.attention_channels % options.heads == 0);
+    attention_.heads = options.heads;
+    attention_.window = options.window;
+    attention_.softcap = options.softcap;
+    if (options.distance == TransformerOptions::Distance::Alibi)
+        attention_.slopes = ops::alibi_slopes(options.heads);
+    const auto c = options.channels, a = options.attention_channels;
+    lin_q_ = register_module("lin_q", std::make_shared<Linear>(c, a, Bias::No));
+    lin_k_ = register_module("lin_k", std::make_shared<Linear>(c, a, Bias::No));
+    lin_v_ = register_module("lin_v", std::make_shared<Linear>(c, a, Bias::No));
+    projection_ = register_module("projection", std::make_shared<Linear>(a, c));
+    if (options.head_norms == TransformerOptions::HeadNorms::None)
+        return;
+    const auto norm = [&](const char* name, const LayerKernels::HeadNorm& kernel) {
+        return register_module(name, std::make_shared<LayerNorm>(a / options.heads, kernel.result, kernel.bias));
+    };
+    q_norm_ = norm("q_norm", options.kernels.query_norm);
+    k_norm_ = norm("k_norm", options.kernels.key_norm);
+}
+
+at::Tensor NodeAttention::normalise_heads(const at::Tensor& rows, const LayerNorm* norm) const
+{
+    if (norm == nullptr)
+        return rows;
+    return norm->forward(rows.reshape({-1, rows.size(1) / attention_.heads})).reshape(rows.sizes());
+}
+
+at::Tensor NodeAttention::forward(const at::Tensor& src, const at::Tensor& dst, int64_t copies) const
+{
+    auto options = attention_;
+    options.copies = copies;
+    if (options.window < 0 && unlimited_ == TransformerOptions::Unlimited::SourceCount)
+        options.window = src.size(0) / copies;
+    const auto q = normalise_heads(lin_q_->forward(dst), q_norm_.get());
+    const auto k = normalise_heads(lin_k_->forward(src), k_norm_.get());
+    return projection_->forward(ops::window_attention(q, k, lin_v_->forward(src), options));
+}
+
+void NodeAttention::draw(UniformStream& stream)
+{
+    for (const auto& linear : {lin_q_, lin_k_, lin_v_, projection_})
+        linear->draw(stream);
+    for (const auto& norm : {q_norm_, k_norm_})
+        if (norm)
+            norm->reset();
+}
+
+TransformerBlock::TransformerBlock(const TransformerOptions& options, Place place) : place_(place)
+{
+    const auto c = options.channels;
+    const auto norm = [&](const char* name) { return register_module(name, make_norm(options.kernels, c)); };
+    norm_attention_ = norm("layer_norm_attention");
+    norm_mlp_ = norm("layer_norm_mlp");
+    attention_ = register_module("attention", std::make_shared<NodeAttention>(options));
+    mlp_ = register_module("mlp", std::make_shared<Mlp>(MlpOptions{.in = c,
+                                                                   .hidden = options.mlp_hidden,
+                                                                   .out = c,
+                                                                   .kind = options.mlp_kind,
+                                                                   .norm = MlpOptions::Norm::None,
+                                                                   .kernels = options.kernels}));
+    if (place == Place::Processor)
+        return;
+    norm_src_ = norm("layer_norm_attention_src");
+    norm_dst_ = norm("layer_norm_attention_dst");
+    norm_behind_ = norm("layer_norm_mpl");
+}
+
+at::Tensor TransformerBlock::forward(const at::Tensor& src, const at::Tensor& dst, int64_t copies,
+                                     const at::Tensor& cond) const
+{
+    if (place_ == Place::Processor) {
+        const auto unit = norm_attention_->forward(dst, cond);
+        const auto x = dst + attention_->forward(unit, unit, copies);
+        return x + mlp_->forward(norm_mlp_->forward(x, cond));
+    }
+    // As in the original, the normalised destination is what the attention is added to.
+    const auto unit = norm_dst_->forward(dst);
+    const auto x = unit + attention_->forward(norm_src_->forward(src), unit, copies);
+    return x + mlp_->forward(norm_behind_->forward(x));
+}
+
+void TransformerBlock::draw(UniformStream& stream)
+{
+    norm_attention_->draw(stream);
+    norm_mlp_->draw(stream);
+    attention_->draw(stream);
+    mlp_->draw(stream);
+    if (place_ == Place::Processor)
+        return;
+    // The original's mapper block makes its attention a second time; the draws of the first are lost.
+    attention_->draw(stream);
+    for (const auto& norm : {norm_src_, norm_dst_, norm_behind_})
+        norm->draw(stream);
+}
+
+TransformerProcessor::TransformerProcessor(const TransformerOptions& options, int64_t num_layers) : options_(options)
+{
+    const auto layers = register_module("proc", std::make_shared<Group>());
+    for (int64_t i = 0; i < num_layers; ++i)
+        blocks_.push_back(layers->register_module(
+            std::to_string(i), std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Processor)));
+}
+
+at::Tensor TransformerProcessor::forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond)
+{
+    const auto n_layers = int64_t(blocks_.size());
+    if (options_.intermediates == ops::Intermediates::Keep)
+        return run_layers(0, n_layers, edges.copies, x, cond);
+    auto state = x;
+    const auto per_group = n_layers / options_.num_chunks;
+    for (int64_t first = 0; first < n_layers; first += per_group) {
+        TensorList parameters;
+        for (int64_t i = first; i < first + per_group; ++i)
+            for (const auto& parameter : blocks_[size_t(i)]->parameters())
+                parameters.push_back(parameter);
+        const auto run = [this, first, per_group, copies = edges.copies](const TensorList& in) -> TensorList {
+            return {run_layers(first, first + per_group, copies, in[0], condition_of(in))};
+        };
+        state = ops::region(ops::Intermediates::Recompute, run, operands(state, cond), parameters)[0];
+    }
+    return state;
+}
+
+at::Tensor TransformerProcessor::run_layers(int64_t first, int64_t last, int64_t copies, const at::Tensor& x,
+                                            const at::Tensor& cond) const
+{
+    // A layer is a region of its own in either mode: sums of gradients have the same order with and without
+    // recomputation.
+    auto state = x;
+    for (int64_t i = first; i < last; ++i) {
+        const auto run = [block = blocks_[size_t(i)], copies](const TensorList& in) -> TensorList {
+            return {block->forward(in[0], in[0], copies, condition_of(in))};
+        };
+        state =
+            ops::region(ops::Intermediates::Keep, run, operands(state, cond), blocks_[size_t(i)]->parameters()).front();
+    }
+    return state;
+}
+
+void TransformerProcessor::draw(UniformStream& stream)
+{
+    for (const auto& block : blocks_)
+        block->draw(stream);
+}
+
+TransformerForwardMapper::TransformerForwardMapper(const TransformerOptions& options, int64_t src_width,
+                                                   int64_t dst_width)
+    : options_(options)
+{
+    block_ = register_module("proc", std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Mapper));
+    emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
+    emb_nodes_src_ = register_module("emb_nodes_src", std::make_shared<Linear>(src_width, options.channels));
+}
+
+Mapper::Result TransformerForwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
+{
+    const auto run = [this, copies = edges.copies](const TensorList& in) -> TensorList {
+        return {block_->forward(emb_nodes_src_->forward(in[0]), emb_nodes_dst_->forward(in[1]), copies, {})};
+    };
+    return {src, ops::region(options_.intermediates, run, {src, dst}, parameters()).front()};
+}
+
+void TransformerForwardMapper::draw(UniformStream& stream)
+{
+    block_->draw(stream);
+    emb_nodes_dst_->draw(stream);
+    emb_nodes_src_->draw(stream);
+}
+
+TransformerBackwardMapper::TransformerBackwardMapper(const TransformerOptions& options, int64_t dst_width,
+                                                     int64_t out_width, OutputWeights output_weights)
+    : options_(options), output_weights_(output_weights)
+{
+    block_ = register_module("proc", std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Mapper));
+    emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
+    node_data_extractor_ =
+        register_module("node_data_extractor", std::make_shared<DataExtractor>(options.channels, out_width));
+}
+
+Mapper::Result TransformerBackwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
+{
+    const auto run = [this, copies = edges.copies](const TensorList& in) -> TensorList {
+        return {node_data_extractor_->forward(block_->forward(in[0], emb_nodes_dst_->forward(in[1]), copies, {}))};
+    };
+    return {{}, ops::region(options_.intermediates, run, {src, dst}, parameters()).front()};
+}
+
+void TransformerBackwardMapper::draw(UniformStream& stream)
+{
+    block_->draw(stream);
+    emb_nodes_dst_->draw(stream);
+    node_data_extractor_->draw(stream, output_weights_);
+}
+
+} // namespace gradwind::model
