@@ -23,10 +23,10 @@ struct BadSection {
 
 const BadSection kBadSections[] = {
     {"/encoders/0/mapper/_target_", R"("x.GNNForwardMaper")", "did you mean `GNNForwardMapper`?"},
-    {"/encoders/0/mapper/_target_", R"("x.TransformerForwardMapper")", "not available yet"},
+    {"/encoders/0/mapper/_target_", R"("x.TransformerForwardMapper")", "16 heads do not divide"},
     {"/encoders/0/mapper", R"({"_target_": "x.GraphTransformerForwardMapper", "num_heads": 2})",
      "an encoder that embeds the data nodes"},
-    {"/processor/_target_", R"("TransformerProcessor")", "not available yet"},
+    {"/processor/_target_", R"("TransformerProcessor")", "16 heads do not divide"},
     {"/decoders/0/mapper/_target_", R"("GNNForwardMapper")", "unknown `GNNForwardMapper`"},
     {"/processor/num_chunks", "3", "does not divide num_layers 4"},
     {"/processor/num_layers", "0", "must be in [1"},
@@ -37,7 +37,7 @@ const BadSection kBadSections[] = {
     {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.Gelo"}})", "available are GELU"},
     {"/layer_kernels", R"({"LayerNorm": {"_target_": "RMSNorm"}})", "available are LayerNorm"},
     {"/processor/layer_kernels", R"({"LayerNorm": {"_target_": "ConditionalLayerNorm"}})",
-     "has no ConditionalLayerNorm"},
+     "have no ConditionalLayerNorm"},
     {"/layer_kernels", R"({"LayerNorm": {"_target_": "LayerNorm", "eps": 1e-6}})", "must be 1e-5"},
     {"/num_channels", "0", "must be in [1"},
     {"/residual", R"({"_target_": "TruncatedConnection"})", "needs truncation_down_file_path"},

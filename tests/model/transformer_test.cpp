@@ -224,7 +224,6 @@ TEST(Transformer, SettingsThatCannotBeAreRefused)
     refused("/processor/dropout_p", 0.1, "dropout is not available");
     refused("/processor/window_size", -2, "must be in [-1");
     refused("/encoders/0/mapper/use_rotary_embeddings", true, "rotary");
-    refused("/encoders/0/mapper/_target_", "GNNForwardMapper", "do not go together");
     refused("/encoders/0/mapper/layer_kernels", {{"LayerNorm", {{"_target_", "ConditionalLayerNorm"}}}},
             "has no ConditionalLayerNorm");
     refused("/encoders/0/mapper/_target_", "PointWiseForwardMapper", "as many hidden nodes as data nodes");
