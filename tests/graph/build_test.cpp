@@ -10,6 +10,7 @@
 #include <cmath>
 #include <fstream>
 #include <gtest/gtest.h>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <set>
@@ -221,6 +222,43 @@ TEST(GraphKey, DependsOnTheCoordinatesOfTheDataSet)
     };
     EXPECT_EQ(key(1), key(1));
     EXPECT_NE(key(1), key(2));
+}
+
+TEST(DatasetAttributes, FollowTheGridsAndTheFirstDateOfTheDataSet)
+{
+    GraphInputs inputs;
+    inputs.dataset_coordinates = [](const Config&) { return grid::Coordinates{{10, 20, 30, 40}, {0, 1, 2, 3}}; };
+    inputs.dataset_grids = [](const Config&) { return std::vector<int64_t>{1, 2, 1}; };
+    inputs.dataset_values = [](const Config&, const std::string& variable) {
+        EXPECT_EQ(variable, "lsm");
+        return std::vector<float>{0, 0.5F, std::numeric_limits<float>::quiet_NaN(), 2};
+    };
+    const auto described = json::parse(R"({"nodes": {"data": {
+        "node_builder": {"_target_": "AnemoiDatasetNodes", "dataset": "a.zarr"},
+        "attributes": {
+            "inner": {"_target_": "CutOutMask"},
+            "ends": {"_target_": "GridsMask", "grids": [0, 2]},
+            "middle": {"_target_": "GridsMask", "grids": 1},
+            "both": {"_target_": "BooleanAndMask", "masks": ["ends", {"_target_": "CutOutMask"}]},
+            "known": {"_target_": "NonmissingAnemoiDatasetVariable", "variable": "lsm"},
+            "land": {"_target_": "NonzeroAnemoiDatasetVariable", "variable": "lsm"}}}}})");
+    const auto config = Config::from_json(described, "graph.yaml");
+    const auto graph = build_graph(config, inputs);
+    const auto values = [&](const char* name) { return graph.node_set("data").attributes.at(name).values; };
+    using Values = std::vector<float>;
+    EXPECT_EQ(values("inner"), (Values{1, 0, 0, 0}));
+    EXPECT_EQ(values("ends"), (Values{1, 0, 0, 1}));
+    EXPECT_EQ(values("middle"), (Values{0, 1, 1, 0}));
+    EXPECT_EQ(values("both"), (Values{1, 0, 0, 0}));
+    EXPECT_EQ(values("known"), (Values{1, 1, 0, 1}));
+    EXPECT_EQ(values("land"), (Values{0, 1, 1, 1}));
+
+    const auto key = graph_key(config, inputs);
+    inputs.dataset_grids = [](const Config&) { return std::vector<int64_t>{2, 1, 1}; };
+    EXPECT_NE(graph_key(config, inputs), key) << "another cut is another graph";
+    auto beyond = described;
+    beyond["nodes"]["data"]["attributes"]["ends"]["grids"] = {0, 3};
+    EXPECT_THROW((void)build_graph(Config::from_json(beyond, "graph.yaml"), inputs), ConfigError);
 }
 
 } // namespace gradwind::graph

@@ -4,9 +4,9 @@
 
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
-#include "gradwind/data/open_dataset.h"
 #include "gradwind/graph/build.h"
 #include "gradwind/graph/statistics.h"
+#include "gradwind/train/graph_inputs.h"
 
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -112,15 +112,10 @@ void create(const GraphCommand& command, std::ostream& out)
 {
     GRADWIND_CHECK(!command.output.empty(), ConfigError,
                    "[graph] say where to write the graph, e.g. --output graph.safetensors");
-    graph::GraphInputs inputs;
-    inputs.dataset_coordinates = [](const Config& option) {
-        const auto dataset = data::open_dataset(option);
-        return grid::Coordinates{dataset->latitudes(), dataset->longitudes()};
-    };
     const Config section = graph_section(command);
     const auto begin = std::chrono::steady_clock::now();
     graph::BuildReport report;
-    const graph::Graph built = graph::build_graph(section, inputs, &report);
+    const graph::Graph built = graph::build_graph(section, train::graph_inputs(), &report);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     graph::write_graph(built, command.output);
     if (command.format == GraphCommand::Format::Json) {

@@ -23,8 +23,10 @@ struct Bound {
     ConfigCommand config;
     DatasetCreate dataset_create;
     DatasetInspect dataset_inspect;
+    ExportCommand to_anemoi;
     ForecastCommand forecast;
     GraphCommand graph;
+    ImportCommand from_anemoi;
     PlanCommand plan;
     TrainCommand train;
     VerifyCommand verify;
@@ -107,6 +109,28 @@ void add_verify(CLI::App& app, Bound& bound)
                 "  gradwind verify config.yaml --nproc 2 --precision 32-true dataloader.batch_size.training=1\n"
                 "  gradwind verify --golden golden/");
     sub->final_callback([&bound] { bound.chosen = bound.verify; });
+}
+
+void add_exchange(CLI::App& app, Bound& bound)
+{
+    constexpr const char* python_help =
+        "Python that has anemoi-models, anemoi-graphs and anemoi-training (default: GRADWIND_PYTHON, else python3)";
+    auto& in = bound.from_anemoi;
+    auto* sub = app.add_subcommand("import", "Make a run folder of a checkpoint of Anemoi, or convert a graph");
+    sub->add_option("--anemoi", in.anemoi, "training or inference checkpoint (.ckpt)");
+    sub->add_option("--graph", in.graph, "graph (.pt) to take in place of the one in the checkpoint, or alone");
+    sub->add_option("--output", in.output, "run folder to make (of a graph alone: its .safetensors)")->required();
+    sub->add_option("--python", in.python, python_help);
+    sub->final_callback([&bound] { bound.chosen = bound.from_anemoi; });
+
+    auto& out = bound.to_anemoi;
+    sub = app.add_subcommand("export", "Make checkpoints of Anemoi, for training and for inference");
+    sub->add_option("--checkpoint", out.checkpoint, "run folder, or one checkpoint folder in it")->required();
+    sub->add_option("--output", out.output, "file to write, NAME.ckpt; inference-NAME.ckpt comes beside it")
+        ->required();
+    sub->add_option("overrides", out.overrides, kOverridesHelp);
+    sub->add_option("--python", out.python, python_help);
+    sub->final_callback([&bound] { bound.chosen = bound.to_anemoi; });
 }
 
 void add_dataset(CLI::App& app, Bound& bound)
@@ -212,6 +236,7 @@ Command parse(int argc, const char* const* argv)
     add_forecast(app, bound);
     add_plan(app, bound);
     add_verify(app, bound);
+    add_exchange(app, bound);
     add_dataset(app, bound);
     add_graph(app, bound);
     add_config(app, bound);

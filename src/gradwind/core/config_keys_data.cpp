@@ -112,6 +112,7 @@ constexpr KeySpec dataloader_table[] = {
     {"dataloader.num_workers.test", "int", "1", ">= 0", "threads", "The same in tests."},
     {"dataloader.prefetch_factor", "int", "2", ">= 1", "batches", "Batches read ahead by each thread."},
     {"dataloader.pin_memory", "bool", "true", "", "", "Page-locked buffers where there is a GPU."},
+    {"dataloader.multiprocessing_context", "ignored"},
     {"dataloader.persistent_workers", "bool", "true", "", "",
      "One permutation stream over all epochs; false seeds it again for each epoch."},
     {"dataloader.read_group_size", "int", "${system.hardware.num_gpus_per_model}", ">= 1", "processes",

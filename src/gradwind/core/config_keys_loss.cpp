@@ -14,6 +14,7 @@ constexpr KeySpec loss_keys[] = {
     {"ignore_nans", "bool", "", "", "", "Points without a value do not count; absent: false."},
     {"predicted_variables", "strings", "", "", "", "Output variables that are scored."},
     {"target_variables", "strings", "", "", "", "Variables that they are compared with."},
+    {"check_variables_compatibility", "ignored"},
 };
 constexpr KeySpec huber_keys[] = {
     {"delta", "real", "1.0", "> 0", "", "Where the error turns from square to linear."},

@@ -40,6 +40,8 @@ constexpr KeySpec model_table[] = {
     {"model.noise_injector", "target:noise injector", "", "", "", "Noise that tells the members apart."},
     {"model.compile", "ignored"},
     {"model.recompile_limit", "ignored"},
+    {"model.sparse_projector", "ignored"},
+    {"model.latent_skip", "ignored"}, // anemoi-training's schema adds it; model.model.latent_skip counts
     {"model.node_loss_weight", "ignored"},
 };
 

@@ -67,6 +67,9 @@ constexpr KeySpec training_table[] = {
     {"training.submodules_to_freeze", "strings", "[]", "", "", "Parts of the network that keep their weights."},
     {"training.weight_averaging", "target:averaging", "", "", "", "Averaged copy of the weights."},
     {"training.recompile_limit", "ignored"},
+    {"training.preferred_blas_backend", "ignored"},
+    {"training.check_variables_compatibility.ignore_time_processing", "ignored"},
+    {"training.check_variables_compatibility.ignore_type_of_level", "ignored"},
 };
 
 constexpr KeySpec strategy_keys[] = {

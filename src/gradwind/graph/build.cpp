@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <fmt/ranges.h>
 #include <numbers>
 
 #include "gradwind/core/error.h"
@@ -62,6 +63,21 @@ void check_keys(const Config& config, std::span<const char* const> known)
             continue;
         throw ConfigError(fmt::format("[graph] unknown {}{}", config.at(key).where(), did_you_mean(key, names)));
     }
+}
+
+void refuse_target(const char* kind, const Config& config, const std::vector<std::string>& known,
+                   std::initializer_list<const char*> not_available)
+{
+    const std::string target = config.target();
+    const bool exists_elsewhere = std::find(not_available.begin(), not_available.end(), target) != not_available.end();
+    GRADWIND_CHECK(
+        !exists_elsewhere, ConfigError,
+        "[graph] {} `{}` at {} is not available here; there are {}. A graph that anemoi-graphs built with it "
+        "can be used: `gradwind import --graph graph.pt --output graph.safetensors`, then "
+        "system.input.graph=graph.safetensors graph.overwrite=false",
+        kind, target, config.where(), fmt::join(known, ", "));
+    throw ConfigError(fmt::format("[graph] unknown {} `{}` at {}{}; known are {}", kind, target, config.where(),
+                                  did_you_mean(target, known), fmt::join(known, ", ")));
 }
 
 NodeSet nodes_from_degrees(const std::string& name, const grid::Coordinates& coordinates)

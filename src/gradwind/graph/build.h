@@ -18,9 +18,13 @@ namespace gradwind::graph
 /// What a graph section refers to and does not hold.
 struct GraphInputs {
     /// Coordinates of a data set, for AnemoiDatasetNodes; the argument is its `dataset` option (a path or a map).
-    std::function<grid::Coordinates(const Config& dataset_option)> dataset_coordinates;
+    std::function<grid::Coordinates(const Config& dataset_option)> dataset_coordinates = {};
+    /// Points of each of the grids that a data set puts one behind the other, for CutOutMask and GridsMask.
+    std::function<std::vector<int64_t>(const Config& dataset_option)> dataset_grids = {};
+    /// A variable of a data set's first date, one value per cell, for attributes that are fields.
+    std::function<std::vector<float>(const Config& dataset_option, const std::string& variable)> dataset_values = {};
     /// Node sets that are taken as they are instead of running their node builder; attributes of the section are added.
-    std::map<std::string, NodeSet> given_nodes;
+    std::map<std::string, NodeSet> given_nodes = {};
 };
 
 /// Wall time of a part of the work, e.g. "nodes hidden: TriNodes", and how many nodes, edges or values came of it.

@@ -42,6 +42,7 @@ public:
 
     std::optional<TriMesh> tri;
     std::optional<HealpixMesh> healpix;
+    std::optional<Config> dataset; ///< option of the data set whose cells the nodes are
 
 private:
     std::vector<float> lat_rad_;
@@ -88,6 +89,17 @@ struct EdgeList {
 [[nodiscard]] Attribute node_attribute(Builder& builder, const NodeSet& nodes, const Config& attribute);
 [[nodiscard]] Attribute edge_attribute(const EdgeSet& edges, const NodeSet& source, const NodeSet& target,
                                        const Config& attribute);
+
+/// A field of the data set that the nodes come from: the variable that `variable` names.
+[[nodiscard]] std::vector<double> dataset_field(Builder& builder, const NodeSet& nodes, const Config& config);
+/// 1 for the nodes of some of the grids that the data set joins, else 0.
+[[nodiscard]] std::vector<double> grid_membership(Builder& builder, const NodeSet& nodes, const Config& config,
+                                                  const std::vector<int64_t>& grids);
+
+/// Refuses a `_target_`, naming the nearest that exists, or all where the original has one that is not here.
+/// @param kind  "node builder", "edge builder"
+[[noreturn]] void refuse_target(const char* kind, const Config& config, const std::vector<std::string>& known,
+                                std::initializer_list<const char*> not_available);
 
 /// The norm named by `norm` of an attribute's configuration (spec §1.5), over all values together.
 /// @throws ConfigError for an unknown norm

@@ -65,6 +65,23 @@ void add_nodes(Digest& digest, const NodeSet& nodes)
     }
 }
 
+/// What attributes read from the data set of their nodes; masks may hold others.
+void add_attribute(Digest& digest, const Config& attribute, const Config& dataset, const GraphInputs& inputs)
+{
+    if (!attribute.is_map())
+        return;
+    const std::string target = attribute.target();
+    if (attribute.has("variable") && inputs.dataset_values)
+        digest.add(inputs.dataset_values(dataset, attribute.get<std::string>("variable")));
+    if ((target == "CutOutMask" || target == "GridsMask") && inputs.dataset_grids)
+        digest.add(inputs.dataset_grids(dataset));
+    if (!attribute.has("masks"))
+        return;
+    const Config masks = attribute.at("masks");
+    for (const Config& mask : masks.is_list() ? masks.items() : std::vector<Config>{masks})
+        add_attribute(digest, mask, dataset, inputs);
+}
+
 } // namespace
 
 std::string graph_key(const Config& graph_section, const GraphInputs& inputs)
@@ -84,6 +101,9 @@ std::string graph_key(const Config& graph_section, const GraphInputs& inputs)
             const grid::Coordinates coordinates = inputs.dataset_coordinates(nodes.at(name + ".node_builder.dataset"));
             digest.add(coordinates.lat_deg);
             digest.add(coordinates.lon_deg);
+            if (nodes.has(name + ".attributes"))
+                for (const Config& attribute : nodes.at(name + ".attributes").items())
+                    add_attribute(digest, attribute, nodes.at(name + ".node_builder.dataset"), inputs);
         }
     }
     return digest.hex();

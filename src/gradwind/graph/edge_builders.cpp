@@ -218,8 +218,8 @@ EdgeList build_edges(Builder& builder, const std::string& source, const std::str
             return build(builder, source, target, edge_builder);
         known.emplace_back(known_name);
     }
-    throw ConfigError(fmt::format("[graph] unknown edge builder `{}` at {}{}; known are {}", name, edge_builder.where(),
-                                  did_you_mean(name, known), fmt::join(known, ", ")));
+    refuse_target("edge builder", edge_builder, known,
+                  {"ICONTopologicalProcessorEdges", "ICONTopologicalEncoderEdges", "ICONTopologicalDecoderEdges"});
 }
 
 } // namespace gradwind::graph::detail

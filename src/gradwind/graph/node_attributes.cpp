@@ -181,14 +181,56 @@ Attribute boolean_or(Builder& builder, const NodeSet& nodes, const Config& confi
     return boolean_junction(builder, nodes, config, Junction::Or);
 }
 
+/// The cells of the inner data set of a `cutout`.
+Attribute cut_out_mask(Builder& builder, const NodeSet& nodes, const Config& config)
+{
+    check_keys(config, {"norm", "dtype"});
+    return weights(grid_membership(builder, nodes, config, {0}), config);
+}
+
+Attribute grids_mask(Builder& builder, const NodeSet& nodes, const Config& config)
+{
+    check_keys(config, {"grids", "norm", "dtype"});
+    const bool is_list = config.has("grids") && config.at("grids").is_list();
+    const auto grids = is_list ? config.get<std::vector<int64_t>>("grids")
+                               : std::vector<int64_t>{config.get<int64_t>("grids", int64_t{0})};
+    return weights(grid_membership(builder, nodes, config, grids), config);
+}
+
+Attribute variable_weights(Builder& builder, const NodeSet& nodes, const Config& config)
+{
+    return weights(dataset_field(builder, nodes, config), config);
+}
+
+Attribute nonmissing_mask(Builder& builder, const NodeSet& nodes, const Config& config)
+{
+    std::vector<double> values = dataset_field(builder, nodes, config);
+    for (double& value : values)
+        value = std::isnan(value) ? 0 : 1;
+    return weights(values, config);
+}
+
+Attribute nonzero_mask(Builder& builder, const NodeSet& nodes, const Config& config)
+{
+    std::vector<double> values = dataset_field(builder, nodes, config);
+    for (double& value : values)
+        value = value != 0 ? 1 : 0; // a missing value is not zero, as in the original
+    return weights(values, config);
+}
+
 using Function = Attribute (*)(Builder&, const NodeSet&, const Config&);
-constexpr std::array<std::pair<const char*, Function>, 10> kAttributes{{
+constexpr std::array<std::pair<const char*, Function>, 15> kAttributes{{
     {"SphericalAreaWeights", spherical_area_weights},
     {"PlanarAreaWeights", planar_area_weights},
     {"MaskedPlanarAreaWeights", masked_planar_area_weights},
     {"CosineLatWeightedAttribute", cosine_weights},
     {"IsolatitudeAreaWeights", isolatitude_weights},
     {"UniformWeights", uniform_weights},
+    {"AnemoiDatasetVariableWeights", variable_weights},
+    {"CutOutMask", cut_out_mask},
+    {"GridsMask", grids_mask},
+    {"NonmissingAnemoiDatasetVariable", nonmissing_mask},
+    {"NonzeroAnemoiDatasetVariable", nonzero_mask},
     {"LimitedAreaMask", limited_area_mask},
     {"BooleanNot", boolean_not},
     {"BooleanAndMask", boolean_and},

@@ -181,6 +181,7 @@ void dataset_nodes(Builder& builder, const std::string& name, const Config& conf
     GRADWIND_CHECK(static_cast<bool>(builder.inputs.dataset_coordinates), ConfigError,
                    "[graph] {} takes its nodes from a data set, but no data set is at hand here", config.where());
     add(builder, nodes_from_degrees(name, builder.inputs.dataset_coordinates(config.at("dataset"))));
+    builder.geometry_of(name).dataset = config.at("dataset");
 }
 
 void lat_lon_nodes(Builder& builder, const std::string& name, const Config& config)
@@ -263,8 +264,8 @@ void build_nodes(Builder& builder, const std::string& name, const Config& node_b
         }
         known.emplace_back(known_target);
     }
-    throw ConfigError(fmt::format("[graph] unknown node builder `{}` at {}{}; known are {}", target,
-                                  node_builder.where(), did_you_mean(target, known), fmt::join(known, ", ")));
+    refuse_target("node builder", node_builder, known,
+                  {"HexNodes", "LimitedAreaHexNodes", "XArrayNodes", "ICONMultiMeshNodes", "ICONCellGridNodes"});
 }
 
 } // namespace gradwind::graph::detail

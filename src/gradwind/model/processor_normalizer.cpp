@@ -48,16 +48,15 @@ class Normalizer final : public FieldProcessor
 public:
     /// Factors are rounded to float32, in which the original keeps them, whatever the precision of the run.
     Normalizer(const std::vector<Factor>& factors, const VariableTable& variables)
+        : columns_{{}, at::tensor(variables.data_input(), at::kLong), at::tensor(variables.data_output(), at::kLong)}
     {
         std::vector<float> mul, add;
         for (const auto& factor : factors) {
             mul.push_back(float(factor.mul));
             add.push_back(float(factor.add));
         }
-        mul_[size_t(Space::Dataset)] = at::tensor(mul, at::kFloat);
-        add_[size_t(Space::Dataset)] = at::tensor(add, at::kFloat);
-        select(Space::ModelInput, variables.data_input());
-        select(Space::ModelOutput, variables.data_output());
+        mul_ = at::tensor(mul, at::kFloat);
+        add_ = at::tensor(add, at::kFloat);
     }
 
     void transform(const at::Tensor& x, Space space, BatchMasks&) const override
@@ -72,21 +71,20 @@ public:
 
     [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> buffers() const override
     {
-        return {{"_norm_mul", mul_[size_t(Space::Dataset)]}, {"_norm_add", add_[size_t(Space::Dataset)]}};
+        return {{"_norm_mul", mul_}, {"_norm_add", add_}};
     }
 
 private:
-    void select(Space space, const std::vector<int64_t>& columns)
+    /// The factors of a space's columns. Chosen at every use, so that what a checkpoint writes into buffers() counts.
+    [[nodiscard]] at::Tensor of(Space space, const at::Tensor& factors) const
     {
-        const auto index = at::tensor(columns, at::kLong);
-        mul_[size_t(space)] = mul_[size_t(Space::Dataset)].index_select(0, index);
-        add_[size_t(space)] = add_[size_t(Space::Dataset)].index_select(0, index);
+        return space == Space::Dataset ? factors : factors.index_select(0, columns_[size_t(space)]);
     }
 
     void apply(const at::Tensor& x, Space space, Direction direction) const
     {
-        const auto mul = mul_[size_t(space)].to(x.options());
-        const auto add = add_[size_t(space)].to(x.options());
+        const auto mul = of(space, mul_).to(x.options());
+        const auto add = of(space, add_).to(x.options());
         const bool plain = x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble;
         if (x.device().is_cpu() && x.is_contiguous() && plain) {
             AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "normalizer", [&] {
@@ -103,7 +101,8 @@ private:
             x.sub_(add).div_(mul);
     }
 
-    at::Tensor mul_[3], add_[3]; ///< by space, float32
+    at::Tensor columns_[3]; ///< of the data set, by space
+    at::Tensor mul_, add_;  ///< by variable of the data set, float32
 };
 
 /// Copies all statistics of a source variable, all sources read before anything is written.

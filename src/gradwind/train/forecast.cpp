@@ -9,6 +9,7 @@
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/train/run_config.h"
 #include "gradwind/train/setup.h"
+#include "gradwind/train/warm_start.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -33,6 +34,9 @@ Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& over
     const auto processors = config_.find("data.datasets." + name + ".processors");
     processors_ = std::make_unique<model::Processors>(
         model::build_processors(processors.value_or(Config()), {variables_, statistics_}));
+    const auto where = (checkpoint_ / "state.json").string();
+    check_variables(checkpoint.state, variables_, where);
+    load_processors(checkpoint.state, *processors_, where);
     std::vector<std::string> notes;
     const auto graph = obtain_graph(config_, notes);
     model_ = make_model(config_, settings_, graph, variables_, statistics_);

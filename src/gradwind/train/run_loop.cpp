@@ -5,6 +5,7 @@
 #include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
 #include "gradwind/data/windows.h"
+#include "gradwind/train/warm_start.h"
 
 #include <fmt/ranges.h>
 
@@ -56,6 +57,7 @@ void RunLoop::restore(const Checkpoint& checkpoint)
 {
     load_tensors(checkpoint.weights, state_of(*job_.model));
     load_tensors(checkpoint.optimizer, steps_.optimizer().state());
+    load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
     steps_.optimizer().restore_step_count(state_.optimizer_steps);
     saved_step_ = state_.step;
     newest_ = checkpoint.folder;
@@ -263,6 +265,7 @@ void RunLoop::save(std::vector<std::string> cadences)
     if (job_.is_first()) {
         auto json = to_json(state);
         json["fingerprint"] = fingerprint(job_.config, job_.training->variables());
+        json["processors"] = processor_state(*job_.processors);
         json["arena_order"] = steps_.engine().order();
         try {
             newest_ = writer_.save({.step = state_.step,

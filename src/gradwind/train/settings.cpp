@@ -165,10 +165,8 @@ void refuse_unfinished(const Config& config)
     const auto refuse = [&](const char* key, bool is_set) {
         GRADWIND_CHECK(!is_set, ConfigError, "[train] {} is not there yet; take it out", config.at(key).where());
     };
-    for (const char* key :
-         {"training.transfer_learning", "training.load_weights_only", "training.loss_gradient_scaling"})
-        refuse(key, config.get<bool>(key, false));
-    for (const char* key : {"training.fork_run_id", "training.weight_averaging", "system.input.warm_start"})
+    refuse("training.loss_gradient_scaling", config.get<bool>("training.loss_gradient_scaling", false));
+    for (const char* key : {"training.fork_run_id", "training.weight_averaging"})
         refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
     refuse("training.submodules_to_freeze",
            config.has("training.submodules_to_freeze") && !config.at("training.submodules_to_freeze").items().empty());

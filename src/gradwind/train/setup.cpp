@@ -5,9 +5,10 @@
 #include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
 #include "gradwind/data/open_dataset.h"
-#include "gradwind/graph/build.h"
 #include "gradwind/parallel/layout_config.h"
+#include "gradwind/train/graph_inputs.h"
 #include "gradwind/train/numpy_random.h"
+#include "gradwind/train/warm_start.h"
 
 #include <ATen/Context.h>
 #include <torch/cuda.h>
@@ -77,13 +78,15 @@ graph::Graph obtain_graph(const Config& config, std::vector<std::string>& notes)
         notes.push_back(fmt::format("graph from {}: {}", file.string(), count_text(graph)));
         return graph;
     }
-    const graph::GraphInputs inputs{.dataset_coordinates =
-                                        [](const Config& option) {
-                                            const auto dataset = data::open_dataset(option);
-                                            return grid::Coordinates{dataset->latitudes(), dataset->longitudes()};
-                                        },
-                                    .given_nodes = {}};
-    auto graph = graph::load_or_build(config.at("graph"), inputs, cache_folder());
+    if (const auto start = file.empty() ? WarmStart::from_config(config) : std::nullopt)
+        if (const auto kept = start->graph()) {
+            auto graph = graph::read_graph(*kept);
+            notes.push_back(fmt::format("graph of the weights it begins with, from {}: {} (system.input.graph names "
+                                        "another)",
+                                        kept->string(), count_text(graph)));
+            return graph;
+        }
+    auto graph = graph::load_or_build(config.at("graph"), graph_inputs(), cache_folder());
     notes.push_back(fmt::format("graph: {}", count_text(graph)));
     if (!file.empty())
         graph::write_graph(graph, file);

@@ -4,7 +4,9 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/train/job.h"
+#include "gradwind/train/run_config.h"
 #include "gradwind/train/run_loop.h"
+#include "gradwind/train/warm_start.h"
 
 namespace gradwind::train
 {
@@ -37,6 +39,14 @@ std::string describe(const Job& job, const Reference& reference)
                        job.settings.seed.value, job.settings.seed.source);
 }
 
+/// A run folder has the graph that its weights belong to, however long the folder that it came from lives.
+void keep_graph(const WarmStart& start, const Config& config, const std::filesystem::path& run_dir)
+{
+    const auto graph = start.graph();
+    if (graph && !config.has("system.input.graph"))
+        std::filesystem::copy_file(*graph, run_dir / kRunGraph);
+}
+
 TrainResult train(const Config& config, const parallel::Environment& environment, const TrainOptions& options,
                   ProgressSink& progress)
 {
@@ -44,9 +54,17 @@ TrainResult train(const Config& config, const parallel::Environment& environment
     auto job = make_job(config, environment, options.variables, notes);
     std::optional<Checkpoint> checkpoint;
     std::optional<RunState> resumed;
+    const auto start = WarmStart::from_config(config);
+    if (start && !options.resume)
+        begin_from(*start, job, notes);
     if (options.resume) {
         checkpoint = Checkpoint::open(*options.resume);
         const auto where = (checkpoint->folder / "state.json").string();
+        GRADWIND_CHECK(!checkpoint->state.contains("imported"), CheckpointError,
+                       "[train] {} was imported from Anemoi: it has weights, but no optimiser and no samples to go on "
+                       "with; begin a run with its weights: system.input.warm_start={} "
+                       "training.load_weights_only=true",
+                       checkpoint->folder.string(), options.resume->string());
         resumed = run_state_from_json(checkpoint->state, where);
         check_fingerprint(checkpoint->state.value("fingerprint", nlohmann::json::object()),
                           fingerprint(config, job.training->variables()), where);
@@ -65,6 +83,8 @@ TrainResult train(const Config& config, const parallel::Environment& environment
     parallel::run_supervised(world, [&] {
         RunLoop loop(std::move(job), options, reference, checkpoint ? &*checkpoint : nullptr, resumed,
                      environment.rank == 0 ? progress : nobody);
+        if (start && !options.resume && environment.rank == 0)
+            keep_graph(*start, config, options.run_dir);
         result = loop.run();
     });
     return result;

@@ -3,11 +3,11 @@
 // Whole training runs of the original, from the user's configuration to the last weight (kind "run").
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
-#include "gradwind/data/open_dataset.h"
 #include "gradwind/graph/build.h"
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/process.h"
+#include "gradwind/train/graph_inputs.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/trainer.h"
 #include "gradwind/verify/graph_compare.h"
@@ -121,13 +121,7 @@ std::vector<std::string> RunCase::overrides(OnGraph graph) const
 void RunCase::compare_graph(CaseReport& report) const
 {
     const auto config = configuration(OnGraph::Built);
-    const graph::GraphInputs inputs{.dataset_coordinates =
-                                        [](const Config& option) {
-                                            const auto dataset = data::open_dataset(option);
-                                            return grid::Coordinates{dataset->latitudes(), dataset->longitudes()};
-                                        },
-                                    .given_nodes = {}};
-    compare_graphs(graph::build_graph(config.at("graph"), inputs),
+    compare_graphs(graph::build_graph(config.at("graph"), train::graph_inputs()),
                    graph::read_graph(folder_ / case_.at("graph").get<std::string>()), report, "graph: ");
 }
 

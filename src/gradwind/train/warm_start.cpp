@@ -1,0 +1,215 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/warm_start.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/ops/tensor_io.h"
+#include "gradwind/train/checkpoint.h"
+#include "gradwind/train/run_config.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+namespace gradwind::train
+{
+
+namespace fs = std::filesystem;
+
+namespace
+{
+
+constexpr const char* kKey = "system.input.warm_start";
+
+/// Copies the tensors that fit and says which did not.
+void load_what_fits(const SafetensorsFile& file, const NamedTensors& destinations, std::vector<std::string>& notes)
+{
+    const at::NoGradGuard no_grad;
+    std::vector<std::string> left;
+    for (const auto& [name, tensor] : destinations) {
+        if (!file.has(name)) {
+            left.push_back(fmt::format("{} (not there)", name));
+            continue;
+        }
+        const auto stored = ops::read_tensor(file, name);
+        if (stored.sizes() != tensor.sizes() && !(stored.numel() == 1 && tensor.numel() == 1))
+            left.push_back(fmt::format("{} ({} there, {} here)", name, fmt::join(stored.sizes().vec(), "x"),
+                                       fmt::join(tensor.sizes().vec(), "x")));
+        else
+            tensor.copy_(stored.reshape(tensor.sizes()));
+    }
+    GRADWIND_CHECK(left.size() < destinations.size(), CheckpointError,
+                   "[warm start] {} has no tensor that fits this model", file.path().string());
+    if (!left.empty())
+        notes.push_back(fmt::format("transfer learning: {} of {} tensors keep their initial values: {}", left.size(),
+                                    destinations.size(), fmt::join(left, ", ")));
+}
+
+} // namespace
+
+std::optional<WarmStart> WarmStart::from_config(const Config& config)
+{
+    const auto is_set = [&](const char* key) { return config.get<bool>(key, false); };
+    const bool weights_only = is_set("training.load_weights_only"), transfer = is_set("training.transfer_learning");
+    const bool has_source = config.has(kKey) && !config.at(kKey).is_null();
+    GRADWIND_CHECK(!transfer || weights_only, ConfigError, "[train] {} needs training.load_weights_only=true and {}",
+                   config.at("training.transfer_learning").where(), kKey);
+    GRADWIND_CHECK(!weights_only || has_source, ConfigError,
+                   "[train] {}: expected {} to name what the weights are loaded from, found nothing",
+                   config.at("training.load_weights_only").where(), kKey);
+    if (!has_source)
+        return std::nullopt;
+    GRADWIND_CHECK(weights_only, ConfigError,
+                   "[train] {}: expected training.load_weights_only=true with it; to go on with a run, its optimiser "
+                   "and its samples, use `gradwind train --resume DIR`",
+                   config.at(kKey).where());
+    WarmStart result;
+    result.from = config.get<std::string>(kKey);
+    result.fit = transfer ? Fit::WhatFits : Fit::Exact;
+    if (is_set("training.update_ds_stats_on_ckpt_load.states"))
+        result.normalisation = Normalisation::Dataset;
+    GRADWIND_CHECK(result.from.extension() != ".ckpt", ConfigError,
+                   "[train] {}: expected a folder, found a checkpoint of anemoi-training; turn it into one with "
+                   "`gradwind import --anemoi {} --output DIR`",
+                   config.at(kKey).where(), result.from.string());
+    return result;
+}
+
+std::optional<fs::path> WarmStart::graph() const
+{
+    if (!fs::is_directory(from))
+        return std::nullopt;
+    const auto graph = run_folder_of(from) / kRunGraph;
+    return fs::exists(graph) ? std::optional(graph) : std::nullopt;
+}
+
+void begin_from(const WarmStart& start, Job& job, std::vector<std::string>& notes)
+{
+    const bool is_folder = fs::is_directory(start.from);
+    const bool exact = start.fit == WarmStart::Fit::Exact;
+    const auto load = [&](const SafetensorsFile& weights) {
+        if (exact)
+            load_tensors(weights, state_of(*job.model));
+        else
+            load_what_fits(weights, state_of(*job.model), notes);
+        notes.push_back(fmt::format("begins with the weights of {}", weights.path().string()));
+    };
+    if (!is_folder) {
+        load(SafetensorsFile(start.from));
+        return;
+    }
+    const auto checkpoint = Checkpoint::open(start.from);
+    const auto where = (checkpoint.folder / "state.json").string();
+    if (exact)
+        check_variables(checkpoint.state, job.variables, where);
+    load(checkpoint.weights);
+    if (start.normalisation == WarmStart::Normalisation::Dataset || !checkpoint.state.contains("processors"))
+        return;
+    try {
+        load_processors(checkpoint.state, *job.processors, where);
+        notes.emplace_back("and with its normalisation (training.update_ds_stats_on_ckpt_load.states=true takes the "
+                           "data set's)");
+    } catch (const CheckpointError& error) {
+        if (exact)
+            throw;
+        notes.push_back(fmt::format("transfer learning: normalisation from the data set ({})", error.what()));
+    }
+}
+
+nlohmann::json processor_state(const model::Processors& processors)
+{
+    auto result = nlohmann::json::object();
+    for (const auto& step : processors.steps())
+        for (const auto& [name, value] : step.processor->buffers()) {
+            const auto numbers = value.to(at::kCPU, at::kDouble).contiguous();
+            result[step.name][name] =
+                std::vector<double>(numbers.data_ptr<double>(), numbers.data_ptr<double>() + numbers.numel());
+        }
+    return result;
+}
+
+void load_processors(const nlohmann::json& state, const model::Processors& processors, const std::string& where)
+{
+    if (!state.contains("processors"))
+        return;
+    std::vector<std::string> faults;
+    std::vector<std::pair<at::Tensor, at::Tensor>> copies; // from, to
+    for (const auto& step : processors.steps())
+        for (const auto& [name, own] : step.processor->buffers()) {
+            const auto pointer = nlohmann::json::json_pointer() / "processors" / step.name / name;
+            if (!state.contains(pointer) || !state[pointer].is_array())
+                faults.push_back(fmt::format("{}.{} is missing", step.name, name));
+            else if (int64_t(state[pointer].size()) != own.numel())
+                faults.push_back(fmt::format("{}.{} has {} values, expected {}", step.name, name, state[pointer].size(),
+                                             own.numel()));
+            else
+                copies.emplace_back(at::tensor(state[pointer].get<std::vector<double>>(), at::kDouble), own);
+        }
+    GRADWIND_CHECK(faults.empty(), CheckpointError,
+                   "[checkpoint] the normalisation in {} does not fit the configuration: {}", where,
+                   fmt::join(faults, "; "));
+    for (const auto& [from, to] : copies)
+        to.copy_(from);
+}
+
+namespace
+{
+
+const char* name_of(Role role)
+{
+    constexpr const char* names[] = {"prognostic", "forcing", "diagnostic", "target"};
+    return names[size_t(role)];
+}
+
+/// The variables that a checkpoint was made with.
+VariableTable variables_of(const nlohmann::json& state, const std::string& where)
+try {
+    const auto& then = state.at("fingerprint");
+    const auto& roles = then.at("data.datasets").begin().value();
+    const auto names = [&](const char* role) {
+        return roles.contains(role) && roles[role].is_array() ? roles[role].get<std::vector<std::string>>()
+                                                              : std::vector<std::string>();
+    };
+    return {then.at("variables").get<std::vector<std::string>>(), names("forcing"), names("diagnostic"),
+            names("target")};
+} catch (const nlohmann::json::exception& error) {
+    throw CheckpointError(
+        fmt::format("[checkpoint] {} does not say which variables the weights were made for: {}", where, error.what()));
+}
+
+int64_t position_of(const std::string& name, const VariableTable& table)
+{
+    const auto found = std::find(table.names().begin(), table.names().end(), name);
+    return found == table.names().end() ? -1 : found - table.names().begin();
+}
+
+} // namespace
+
+void check_variables(const nlohmann::json& state, const VariableTable& variables, const std::string& where)
+{
+    const auto then = variables_of(state, where);
+    std::vector<std::string> faults;
+    for (int64_t i = 0; i < then.count(); ++i) {
+        const auto& name = then.names()[size_t(i)];
+        const auto now = position_of(name, variables);
+        if (now < 0)
+            faults.push_back(fmt::format("`{}` ({}) is missing", name, name_of(then.role(i))));
+        else if (variables.role(now) != then.role(i))
+            faults.push_back(
+                fmt::format("`{}` was {}, is {}", name, name_of(then.role(i)), name_of(variables.role(now))));
+    }
+    for (int64_t i = 0; i < variables.count(); ++i)
+        if (const auto& name = variables.names()[size_t(i)]; position_of(name, then) < 0)
+            faults.push_back(fmt::format("`{}` ({}) is new", name, name_of(variables.role(i))));
+    for (int64_t i = 0; faults.empty() && i < then.count(); ++i)
+        if (variables.names()[size_t(i)] != then.names()[size_t(i)])
+            faults.push_back(fmt::format("the order differs from position {} on: `{}` there, `{}` here", i,
+                                         then.names()[size_t(i)], variables.names()[size_t(i)]));
+    GRADWIND_CHECK(faults.empty(), CheckpointError,
+                   "[checkpoint] {} was made with other variables: {}; `select`, `drop` and `reorder` of the data set "
+                   "and data.datasets.<name> can make them agree",
+                   where, fmt::join(faults, "; "));
+}
+
+} // namespace gradwind::train
