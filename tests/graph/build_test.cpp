@@ -239,7 +239,7 @@ TEST(DatasetAttributes, FollowTheGridsAndTheFirstDateOfTheDataSet)
             "inner": {"_target_": "CutOutMask"},
             "ends": {"_target_": "GridsMask", "grids": [0, 2]},
             "middle": {"_target_": "GridsMask", "grids": 1},
-            "both": {"_target_": "BooleanAndMask", "masks": ["ends", {"_target_": "CutOutMask"}]},
+            "touching": {"_target_": "BooleanAndMask", "masks": ["ends", {"_target_": "CutOutMask"}]},
             "known": {"_target_": "NonmissingAnemoiDatasetVariable", "variable": "lsm"},
             "land": {"_target_": "NonzeroAnemoiDatasetVariable", "variable": "lsm"}}}}})");
     const auto config = Config::from_json(described, "graph.yaml");
@@ -249,7 +249,7 @@ TEST(DatasetAttributes, FollowTheGridsAndTheFirstDateOfTheDataSet)
     EXPECT_EQ(values("inner"), (Values{1, 0, 0, 0}));
     EXPECT_EQ(values("ends"), (Values{1, 0, 0, 1}));
     EXPECT_EQ(values("middle"), (Values{0, 1, 1, 0}));
-    EXPECT_EQ(values("both"), (Values{1, 0, 0, 0}));
+    EXPECT_EQ(values("touching"), (Values{1, 0, 0, 0}));
     EXPECT_EQ(values("known"), (Values{1, 1, 0, 1}));
     EXPECT_EQ(values("land"), (Values{0, 1, 1, 1}));
 

@@ -49,7 +49,7 @@ TEST(Npz, WhatIsMissingIsNamed)
     } catch (const DataError& error) {
         EXPECT_NE(std::string(error.what()).find("latitudes"), std::string::npos) << error.what();
     }
-    EXPECT_THROW((void)read_npz_doubles(kData / "stored.npz", "names"), DataError); // integers
+    EXPECT_EQ(read_npz_doubles(kData / "stored.npz", "names"), (std::vector<double>{1, 2, 3})); // integers
     EXPECT_THROW((void)read_npz_doubles(kData / "no_such.npz", "latitudes"), DataError);
 }
 

@@ -96,7 +96,6 @@ INSTANTIATE_TEST_SUITE_P(
         BadRow{"training.optimization", {{"optimizer", {{"_target_", "torch.optim.SGD"}}}}, "expected AdamW"},
         BadRow{"training.optimization", {{"optimizer", {{"betas", {0.9, 1.5}}}}}, "two numbers of [0, 1)"},
         BadRow{"training.optimization", {{"lr_scheduler", {{"_target_", "StepLR"}}}}, "CosineLRScheduler"},
-        BadRow{"training.load_weights_only", true, "training.load_weights_only"},
         BadRow{"training.submodules_to_freeze", {"encoder"}, "training.submodules_to_freeze"},
         BadRow{"training.method", {{"_target_", "EnsembleTraining"}}, "SingleTraining"},
         BadRow{"dataloader.sample_order", "random", "global, anemoi"},

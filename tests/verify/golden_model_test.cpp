@@ -49,7 +49,8 @@ INSTANTIATE_TEST_SUITE_P(Cases, GoldenModel,
                                          "graphtransformer-targets", "rollout-2", "rollout-3-multistep", "rollout-lam",
                                          "init-gnn", "init-graphtransformer", "pointwise-mlp", "transformer-mappers",
                                          "transformer-qknorm", "transformer-window", "init-ens", "ens-graphtransformer",
-                                         "ens-transformer", "ens-truncated-multiscale"),
+                                         "ens-transformer", "ens-truncated-multiscale", "ens-rollout",
+                                         "init-transformer"),
                          [](const auto& info) {
                              std::string name = info.param;
                              std::replace(name.begin(), name.end(), '-', '_');

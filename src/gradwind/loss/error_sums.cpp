@@ -193,7 +193,8 @@ at::Tensor error_sums(const at::Tensor& pred, const at::Tensor& target, const Er
     const auto type = pred.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
     const auto p = pred.to(type);
     const auto t = target.to(type);
-    if (!p.device().is_cpu() || weights.point.defined())
+    // The fused loops have no gradient for the target: that of a training is data, and asks for none.
+    if (!p.device().is_cpu() || weights.point.defined() || t.requires_grad())
         return detail::error_sums_torch(p, t, spec, weights);
     return FusedErrorSums::apply(p, t, spec, weights);
 }
