@@ -182,8 +182,6 @@ ROWS = [
         "training.validation_metrics.datasets.data.mse._target_=RMSELoss", CONFIG, "does not add up"),
     Row("a root over accumulated batches", TRAIN + " training.accum_grad_batches=2 "
         "training.training_loss.datasets.data._target_=RMSELoss", CONFIG, "does not add up"),
-    Row("sharded model", TRAIN + " system.hardware.num_gpus_per_model=2 system.hardware.num_gpus_per_node=2 --nproc 2",
-        CONFIG, "num_gpus_per_model"),
     # checkpoint
     Row("resume without a run", "train --resume waves.zarr", CHECKPOINT, "waves.zarr"),
     Row("resume nothing", "train --resume absent", CHECKPOINT, "absent"),
