@@ -90,6 +90,19 @@ TEST(LawOfLayouts, HoldsInFloat)
     compare_layouts({}, 1e-5);
 }
 
+TEST(LawOfLayouts, HoldsWithBucketsThatCutTensorsAndBuffersThatAreSent)
+{
+    compare_layouts({"training.precision=64-true", "training.strategy.bucket_cap_mb=0.003",
+                     "training.strategy.first_bucket_mb=0.001", "training.strategy.broadcast_buffers=true"},
+                    1e-12);
+}
+
+TEST(LawOfLayouts, HoldsToItsPrecisionWithBf16OnTheWire)
+{
+    // Shares are rounded to 8 bits, another set of them on every layout.
+    compare_layouts({"training.strategy.wire_dtype=bf16"}, 0.02, {{1, 12, 1}, {2, 3, 2}, {3, 4, 1}});
+}
+
 TEST(LawOfLayouts, HoldsWithAGrowingRollout)
 {
     compare_layouts({"training.precision=64-true", "task.rollout={start: 1, epoch_increment: 1, maximum: 3}"}, 1e-12);

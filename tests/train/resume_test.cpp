@@ -94,6 +94,14 @@ TEST(Resume, OnThreeProcessesOfWhichOneGotTheSignal)
                     {"dataloader.batch_size.training=4"});
 }
 
+TEST(Resume, WithCompressedGradientsWhoseErrorsGoOn)
+{
+    // Stopped before a P step and before a Q step; every rank has an error of its own.
+    stop_and_resume({5, 6}, 2, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); },
+                    {"dataloader.batch_size.training=6",
+                     "training.strategy.gradient_compression={kind: acp, rank: 2, start_step: 2, min_ratio: 1}"});
+}
+
 TEST(Resume, AfterAFullDisk)
 {
     const auto fill_disk = [](int64_t) {

@@ -4,13 +4,16 @@
 
 #include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
+#include "gradwind/core/safetensors.h"
 #include "gradwind/data/windows.h"
+#include "gradwind/train/compression_checkpoint.h"
 #include "gradwind/train/warm_start.h"
 
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <span>
 
 namespace gradwind::train
 {
@@ -33,7 +36,7 @@ std::optional<LogPosition> log_position(const std::optional<RunState>& resumed)
 RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& reference, const Checkpoint* checkpoint,
                  const std::optional<RunState>& resumed, ProgressSink& progress)
     : job_(std::move(job)), options_(options), hooks_(options.hooks ? *options.hooks : no_hooks_),
-      account_(job_.groups), progress_(progress), state_(resumed.value_or(RunState{})),
+      account_(job_.groups), exposure_(job_.groups.world), progress_(progress), state_(resumed.value_or(RunState{})),
       schedule_(job_.settings.schedule), steps_(job_, arena_order(checkpoint), hooks_),
       sampler_(sampler_options(job_, reference, job_.settings.training), state_.sampler),
       writer_(job_.is_first() ? RunRole::Writer : RunRole::Silent, options.run_dir, job_.settings.checkpoint.retention,
@@ -56,7 +59,8 @@ RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& referenc
 void RunLoop::restore(const Checkpoint& checkpoint)
 {
     load_tensors(checkpoint.weights, state_of(*job_.model));
-    load_tensors(checkpoint.optimizer, steps_.optimizer().state());
+    load_tensors(checkpoint.optimizer, with_compression(checkpoint, steps_.optimizer().state()));
+    restore_compression(checkpoint, steps_.engine(), job_.groups.world);
     load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
     steps_.optimizer().restore_step_count(state_.optimizer_steps);
     saved_step_ = state_.step;
@@ -71,9 +75,20 @@ TrainResult RunLoop::run()
         save({interrupted_ ? "signal" : "final"});
     if (options_.record == Record::Yes)
         recorder_.write(options_.run_dir / fmt::format("record_rank{}.json", job_.groups.world.rank()));
+    report_exposure();
     job_.groups.world.barrier();
     return {interrupted_ ? TrainEnd::Interrupted : TrainEnd::Finished, state_.step,
             std::chrono::duration<double>(Clock::now() - start_).count(), newest_, account_.totals()};
+}
+
+void RunLoop::report_exposure()
+{
+    const auto lines = exposure_table(exposure_.rows());
+    if (lines.empty() || !job_.is_first())
+        return;
+    progress_.note(lines.front());
+    const auto text = fmt::format("{}\n", fmt::join(lines, "\n"));
+    write_file_atomically(options_.run_dir / "exchange.txt", std::as_bytes(std::span(text)));
 }
 
 bool RunLoop::finished() const
@@ -138,6 +153,7 @@ void RunLoop::train_epoch()
         account_.begin_step();
         const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout);
         account_.end_step();
+        exposure_.add(steps_.engine().last_step());
         after_step(outcome, n_rollout);
     }
     if (!interrupted_)
@@ -201,7 +217,7 @@ void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
     const auto exchange = steps_.engine().last_step();
     int64_t bytes = 0;
     for (const auto& bucket : exchange.buckets)
-        bytes += job_.groups.world.size() > 1 ? bucket.bytes : 0;
+        bytes += bucket.on_wire;
     MetricsRow row{.event = "train",
                    .step = state_.step,
                    .epoch = sampler_.epoch(),
@@ -214,8 +230,8 @@ void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
                               {"samples_per_s", progress.samples_per_s},
                               {"gradient_bytes", double(bytes)},
                               {"gradient_exposed_s", exchange.exposed}}};
-    const auto means = account_.take_means();
-    row.values.insert(row.values.end(), means.begin(), means.end());
+    for (const auto& means : {account_.take_means(), exposure_.take_means()})
+        row.values.insert(row.values.end(), means.begin(), means.end());
     writer_.log(row);
 }
 
@@ -261,16 +277,20 @@ void RunLoop::save(std::vector<std::string> cadences)
     state.wall_s = wall_s();
     state.metrics_bytes = writer_.log_bytes();
     state.epoch_loss_sum = job_.groups.world.sum(std::array{state_.epoch_loss_sum})[0];
+    const auto compression = gather_compression(steps_.engine(), job_.groups.world);
     std::string failure;
     if (job_.is_first()) {
+        auto optimizer = steps_.optimizer().state();
+        optimizer.insert(optimizer.end(), compression.begin(), compression.end());
         auto json = to_json(state);
         json["fingerprint"] = fingerprint(job_.config, job_.training->variables());
         json["processors"] = processor_state(*job_.processors);
         json["arena_order"] = steps_.engine().order();
+        json["exchange"] = compression_to_json(steps_.engine(), job_.groups.world);
         try {
             newest_ = writer_.save({.step = state_.step,
                                     .weights = state_of(*job_.model),
-                                    .optimizer = steps_.optimizer().state(),
+                                    .optimizer = std::move(optimizer),
                                     .state = std::move(json),
                                     .cadences = cadences});
             progress_.note(fmt::format("checkpoint {} ({})", newest_.string(), fmt::join(cadences, ", ")));

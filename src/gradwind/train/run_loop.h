@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/train/checkpoint_cadence.h"
 #include "gradwind/train/comm_account.h"
+#include "gradwind/train/exposure.h"
 #include "gradwind/train/job.h"
 #include "gradwind/train/recorder.h"
 #include "gradwind/train/run_writer.h"
@@ -41,6 +42,8 @@ private:
     void report(const StepOutcome& outcome, int64_t n_rollout);
     void finish_epoch(int64_t n_rollout);
     void validate(int64_t n_rollout);
+    /// One line in the log and a table in the run folder: what of the exchange was exposed, and who came last.
+    void report_exposure();
     void save(std::vector<std::string> cadences);
     [[nodiscard]] double wall_s() const;
 
@@ -49,6 +52,7 @@ private:
     StepHooks no_hooks_;
     StepHooks& hooks_;
     CommAccount account_;
+    ExposureAccount exposure_;
     ProgressSink& progress_;
     RunState state_;
     CosineSchedule schedule_;

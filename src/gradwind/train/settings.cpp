@@ -170,7 +170,6 @@ void refuse_unfinished(const Config& config)
         refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
     refuse("training.submodules_to_freeze",
            config.has("training.submodules_to_freeze") && !config.at("training.submodules_to_freeze").items().empty());
-    refuse("training.strategy.wire_dtype", config.get<std::string>("training.strategy.wire_dtype", "fp32") != "fp32");
     refuse("training.ensemble_size_per_device", config.get<int64_t>("training.ensemble_size_per_device", 1) != 1);
     GRADWIND_CHECK(!config.has("training.method._target_") || config.at("training.method").target() == "SingleTraining",
                    ConfigError, "[train] expected SingleTraining for {}: other methods are not there yet",

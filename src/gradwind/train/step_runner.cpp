@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/train/batch_check.h"
+#include "gradwind/train/exchange_settings.h"
 #include "gradwind/train/step_loss.h"
 
 #include <ATen/ATen.h>
@@ -31,18 +32,18 @@ std::vector<parallel::NamedParameter> trainable_parameters(const model::Forecast
 
 parallel::EngineOptions engine_options(const Config& config, std::vector<std::string> order)
 {
-    parallel::EngineOptions options;
-    options.bucket_cap_mb = config.get<double>("training.strategy.bucket_cap_mb", options.bucket_cap_mb);
-    options.first_bucket_mb = config.get<double>("training.strategy.first_bucket_mb", options.first_bucket_mb);
+    auto options = exchange_settings(config);
     options.order = std::move(order);
     return options;
 }
 
 StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
     : job_(job), hooks_(hooks),
-      engine_(trainable_parameters(*job.model), job.groups.world, engine_options(job.config, std::move(order)))
+      engine_(trainable_parameters(*job.model), job.groups.world, engine_options(job.config, std::move(order))),
+      broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
 {
     engine_.broadcast_parameters();
+    broadcast_buffers();
     hooks_.started(job_, engine_);
     optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
                                          job.settings.optimizer, job.settings.clip);
@@ -57,6 +58,8 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     StepOutcome outcome;
     outcome.n_global = samples.n_global;
     outcome.lr = lr;
+    if (broadcasts_buffers_)
+        broadcast_buffers();
     engine_.begin_step();
     std::vector<const MicroBatch*> own;
     for (const auto& micro : samples.micro_batches)
@@ -70,10 +73,12 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     hooks_.summed(engine_);
     outcome.optimizer = optimizer_->step(lr);
     hooks_.updated(engine_, outcome);
-    if (outcome.optimizer.applied)
+    if (outcome.optimizer.applied) {
         n_skipped_in_a_row_ = 0;
-    else
+    } else {
+        engine_.discard_step();
         explain_non_finite(outcome, n_rollout);
+    }
     return outcome;
 }
 
@@ -100,6 +105,14 @@ void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feed
     const double own_samples = double(raw.anchors.size());
     const double mean = job_.loss->additive() ? value / (micro.sample_weight * own_samples) : value;
     outcome.batches.push_back({mean, std::move(raw.anchors)});
+}
+
+void StepRunner::broadcast_buffers()
+{
+    if (job_.groups.layout.model_size() > 1)
+        return; // each rank of a model holds its own part of the graph
+    for (const auto& buffer : job_.model->buffers())
+        job_.groups.world.broadcast_(buffer, 0);
 }
 
 void StepRunner::follow_layout()

@@ -47,12 +47,16 @@ public:
 private:
     void forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout, StepOutcome& outcome,
                               parallel::Sync sync);
+    /// Rank 0's on all ranks: once at the start, and before every step if the configuration asks for it. Nothing for
+    /// a model over several processes.
+    void broadcast_buffers();
     void follow_layout();
     void explain_non_finite(const StepOutcome& outcome, int64_t n_rollout);
 
     Job& job_;
     StepHooks& hooks_;
     parallel::GradientEngine engine_;
+    const bool broadcasts_buffers_;
     std::unique_ptr<AdamW> optimizer_;
     int64_t layout_version_ = 0;
     int64_t last_rollout_ = 0;

@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/train/exchange_settings.h"
+
+#include "gradwind/core/error.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace gradwind::train
+{
+namespace
+{
+
+using nlohmann::json;
+using parallel::Compression;
+using parallel::WireType;
+
+Config config_with(const json& strategy)
+{
+    return Config::from_json(
+        {{"training", {{"strategy", strategy}, {"optimization", {{"lr_scheduler", {{"warmup_t", 70}}}}}}}}, "test");
+}
+
+std::string message_of(const json& strategy)
+{
+    try {
+        (void)exchange_settings(config_with(strategy));
+    } catch (const ConfigError& error) {
+        return error.what();
+    }
+    return "no error";
+}
+
+TEST(ExchangeSettings, ReadsTheStrategy)
+{
+    const auto options = exchange_settings(config_with(
+        {{"bucket_cap_mb", 7}, {"wire_dtype", "bf16"}, {"gradient_compression", {{"kind", "acp"}, {"rank", 3}}}}));
+    EXPECT_EQ(options.bucket_cap_mb, 7);
+    EXPECT_EQ(options.wire, WireType::Bf16);
+    EXPECT_EQ(options.compression.kind, Compression::Acp);
+    EXPECT_EQ(options.compression.rank, 3);
+    EXPECT_EQ(options.compression.start_step, 70) << "whole gradients while the rate rises";
+    EXPECT_EQ(exchange_settings(config_with({{"gradient_compression", {{"start_step", 5}}}})).compression.start_step,
+              5);
+    EXPECT_EQ(exchange_settings(Config::from_json(json::object(), "test")).compression.kind, Compression::None);
+}
+
+TEST(ExchangeSettings, WhatCannotWorkIsNamed)
+{
+    EXPECT_NE(message_of({{"gradient_compression", {{"kind", "apc"}}}}).find("did you mean `acp`"), std::string::npos);
+    EXPECT_NE(message_of({{"gradient_compression", {{"rank", 0}}}}).find("training.strategy.gradient_compression.rank"),
+              std::string::npos);
+    EXPECT_NE(message_of({{"wire_dtype", "fp16"}}).find("fp32 or bf16"), std::string::npos);
+    const auto shared = Config::from_json({{"training", {{"strategy", {{"broadcast_buffers", true}}}}},
+                                           {"system", {{"hardware", {{"num_gpus_per_model", 2}}}}}},
+                                          "test");
+    EXPECT_THROW((void)exchange_settings(shared), ConfigError);
+}
+
+} // namespace
+} // namespace gradwind::train
