@@ -69,12 +69,22 @@ PREDICTION_TOLERANCE = 2e-5  # of the largest value: two libraries in float32, t
 
 
 def tensors(path: pathlib.Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Names to types, shapes and bytes: equality of these is identity."""
+    """Names to types, shapes and bytes: equality of these is identity. Of layout versions only the number counts: a
+    network that computes in float32 holds it as one."""
     data = path.read_bytes()
     size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8:8 + size])
-    return {name: (entry["dtype"], tuple(entry["shape"]), data[8 + size + entry["data_offsets"][0]:8 + size + entry["data_offsets"][1]])
-            for name, entry in header.items() if name != "__metadata__"}
+    result = {}
+    for name, entry in json.loads(data[8:8 + size]).items():
+        if name == "__metadata__":
+            continue
+        begin, end = (8 + size + offset for offset in entry["data_offsets"])
+        content = data[begin:end]
+        if name.endswith("trainable_layout_version"):
+            number = struct.unpack({"I64": "<q", "F32": "<f", "F64": "<d"}[entry["dtype"]], content)[0]
+            result[name] = ("number", (), str(int(number)).encode())
+        else:
+            result[name] = (entry["dtype"], tuple(entry["shape"]), content)
+    return result
 
 
 def floats(tensor: tuple[str, tuple[int, ...], bytes]) -> list[float]:
