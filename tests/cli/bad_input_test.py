@@ -212,7 +212,8 @@ def configuration(source: pathlib.Path) -> str:
                      ("[cos_julian_day, cos_latitude, cos_local_time, cos_longitude, insolation, sin_julian_day, "
                       "sin_latitude, sin_local_time, sin_longitude]", "[cos_latitude, insolation]"),
                      ("resolution: 3", "resolution: 1"), ("num_channels: 32", "num_channels: 8"),
-                     ("num_layers: 4", "num_layers: 2"), ("max_steps: 3200", "max_steps: 2")]:
+                     ("num_layers: 4", "num_layers: 2"), ("max_steps: 3200", "max_steps: 2"),
+                     ("batch_size: {training: 1,", "batch_size: {training: 2,")]:
         assert old in text, f"examples/waves/train.yaml has changed: no `{old}`"
         text = text.replace(old, new)
     return text
