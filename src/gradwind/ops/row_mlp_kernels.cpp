@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/ops/row_mlp_kernels.h"
 
+#include "gradwind/ops/instruction_set.h"
+
 namespace gradwind::ops::row_mlp_kernels
 {
 
@@ -22,10 +24,10 @@ template <class T>
 const Kernels<T>& kernels()
 {
 #ifdef GRADWIND_X86_KERNELS
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512bw"))
+    const auto available = instruction_set();
+    if (available == InstructionSet::Avx512)
         return avx512::of(T());
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    if (available == InstructionSet::Avx2)
         return avx2::of(T());
 #endif
     return baseline::of(T());
