@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/cli/parse.h"
 #include "gradwind/core/error.h"
+#include "gradwind/core/thread_waiting.h"
 
 #include <c10/util/Exception.h>
 
@@ -43,5 +44,6 @@ int guarded_main(int argc, char** argv)
 
 int main(int argc, char** argv)
 {
+    gradwind::let_waiting_threads_sleep(argv);
     return gradwind::cli::guarded_main(argc, argv);
 }
