@@ -7,7 +7,7 @@ import pathlib
 import re
 import sys
 
-ORDER = ["core", "ops", "grid", "graph", "parallel", ("data", "model", "loss"), "train", "verify", "cli"]
+ORDER = ["core", "ops", "grid", "graph", "parallel", ("data", "model", "loss"), "train", ("verify", "tune"), "cli"]
 TORCH_FREE = {"core", "grid", "graph", "data"}
 TORCH_SEAM = {"core/torch_version.h", "core/torch_pch.h", "core/torch_pch.cpp"}
 CLI11_FILES = {"cli/parse.cpp"}

@@ -182,6 +182,17 @@ ROWS = [
         "training.validation_metrics.datasets.data.mse._target_=RMSELoss", CONFIG, "does not add up"),
     Row("a root over accumulated batches", TRAIN + " training.accum_grad_batches=2 "
         "training.training_loss.datasets.data._target_=RMSELoss", CONFIG, "does not add up"),
+    Row("plan that is not there", TRAIN + " training.strategy.plan=absent.yaml", CONFIG, "absent.yaml"),
+    Row("unknown key in a plan", TRAIN + " training.strategy.plan=plan.yaml", CONFIG, "plan.yaml:1",
+        write("plan.yaml", "bucket_byte: [3]\n")),
+    Row("plan of another model", TRAIN + " training.strategy.plan=plan.yaml", CONFIG, "plan it again",
+        write("plan.yaml", "bucket_bytes: [1024]\n")),
+    Row("empty bucket in a plan", TRAIN + " training.strategy.plan=plan.yaml", CONFIG, "sizes above 0",
+        write("plan.yaml", "bucket_bytes: [1024, 0]\n")),
+    Row("tune by another precision", "tune base.yaml --allow fp8", CONFIG, "--allow"),
+    Row("tune in no steps", "tune base.yaml --steps 0", CONFIG, "--steps"),
+    Row("tune into nowhere", "tune base.yaml --output nowhere/plan.yaml", CONFIG, "nowhere/plan.yaml"),
+    Row("tune without data", "tune base.yaml system.input.dataset=absent.zarr", DATA, "absent.zarr"),
     # checkpoint
     Row("resume without a run", "train --resume waves.zarr", CHECKPOINT, "waves.zarr"),
     Row("resume nothing", "train --resume absent", CHECKPOINT, "absent"),

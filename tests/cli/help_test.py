@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 MENTIONS = {
-    "": ["train", "forecast", "plan", "verify", "dataset", "graph", "config", "--version"],
+    "": ["train", "forecast", "plan", "tune", "verify", "dataset", "graph", "config", "--version"],
     "train": ["config", "overrides", "--nproc", "--run", "--resume", "--record", "torchrun"],
     "forecast": ["run", "--date", "--steps", "--leads", "--output", "--plots", "--json"],
     "plan": ["config", "--world", "--json"],
+    "tune": ["config", "overrides", "--nproc", "--steps", "--allow", "--rank", "--output", "--json"],
     "verify": ["config", "overrides", "--nproc", "--steps", "--precision", "--layouts", "--golden", "--json"],
     "dataset": ["create", "inspect"],
     "dataset create": ["recipe", "output", "--overwrite"],

@@ -6,6 +6,9 @@
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
+
+#include <fstream>
 
 namespace gradwind::train
 {
@@ -21,6 +24,14 @@ Config config_with(const json& strategy)
     return Config::from_json(
         {{"training", {{"strategy", strategy}, {"optimization", {{"lr_scheduler", {{"warmup_t", 70}}}}}}}}, "test");
 }
+
+/// A file that goes away with its test.
+struct TemporaryFile {
+    std::filesystem::path path =
+        std::filesystem::temp_directory_path() / ("gradwind-plan-" + std::to_string(::getpid()) + ".yaml");
+    explicit TemporaryFile(const std::string& text) { std::ofstream(path) << text; }
+    ~TemporaryFile() { std::filesystem::remove(path); }
+};
 
 std::string message_of(const json& strategy)
 {
@@ -46,6 +57,23 @@ TEST(ExchangeSettings, ReadsTheStrategy)
     EXPECT_EQ(exchange_settings(Config::from_json(json::object(), "test")).compression.kind, Compression::None);
 }
 
+TEST(ExchangeSettings, APlanWinsAndIsReadAsWritten)
+{
+    parallel::EngineOptions plan;
+    plan.bucket_bytes = {256, 1024, 512};
+    plan.wire = WireType::Bf16;
+    plan.compression = {.kind = Compression::PowerSgd, .rank = 6, .start_step = 9, .min_ratio = 1.5};
+    const TemporaryFile file(plan_to_yaml(plan, "one\ntwo"));
+    const auto read =
+        exchange_settings(config_with({{"plan", file.path.string()}, {"wire_dtype", "fp32"}, {"bucket_cap_mb", 3}}));
+    EXPECT_EQ(read.bucket_bytes, plan.bucket_bytes);
+    EXPECT_EQ(read.wire, WireType::Bf16);
+    EXPECT_EQ(read.compression.kind, Compression::PowerSgd);
+    EXPECT_EQ(read.compression.rank, 6);
+    EXPECT_EQ(read.compression.min_ratio, 1.5);
+    EXPECT_EQ(read.compression.start_step, 70) << "belongs to the training, not to the machine";
+}
+
 TEST(ExchangeSettings, WhatCannotWorkIsNamed)
 {
     EXPECT_NE(message_of({{"gradient_compression", {{"kind", "apc"}}}}).find("did you mean `acp`"), std::string::npos);
@@ -56,6 +84,11 @@ TEST(ExchangeSettings, WhatCannotWorkIsNamed)
                                            {"system", {{"hardware", {{"num_gpus_per_model", 2}}}}}},
                                           "test");
     EXPECT_THROW((void)exchange_settings(shared), ConfigError);
+    const TemporaryFile file("bucket_byte: [3]\n");
+    const auto message = message_of({{"plan", file.path.string()}});
+    EXPECT_NE(message.find("bucket_byte"), std::string::npos) << message;
+    EXPECT_NE(message.find(file.path.string() + ":1"), std::string::npos) << message;
+    EXPECT_NE(message_of({{"plan", "/nowhere.yaml"}}).find("/nowhere.yaml"), std::string::npos);
 }
 
 } // namespace

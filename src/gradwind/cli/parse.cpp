@@ -29,6 +29,7 @@ struct Bound {
     ImportCommand from_anemoi;
     PlanCommand plan;
     TrainCommand train;
+    TuneCommand tune;
     VerifyCommand verify;
     Command chosen;
 };
@@ -87,6 +88,28 @@ void add_plan(CLI::App& app, Bound& bound)
     sub->add_option("--world", command.world, "nodes x GPUs per node, e.g. 8x4");
     flag(*sub, "--json", command.format, PlanCommand::Format::Json, "print JSON");
     sub->final_callback([&bound] { bound.chosen = bound.plan; });
+}
+
+void add_tune(CLI::App& app, Bound& bound)
+{
+    auto& command = bound.tune;
+    auto* sub = app.add_subcommand("tune", "Find the fastest exchange of gradients for a model on this machine");
+    sub->add_option("config", command.config, "configuration of the training")->required();
+    sub->add_option("overrides", command.overrides, kOverridesHelp);
+    sub->add_option("--nproc", command.nproc, "start this many processes on this machine (default 1)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--steps", command.steps, "measured steps of all trials together, about (default 200)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--allow", command.allow, "what may win: fp32, bf16 (default) or compression")
+        ->check(CLI::IsMember({"fp32", "bf16", "compression"}));
+    sub->add_option("--rank", command.rank, "rank of the factors of compression (default 4)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--output", command.output, "plan to write (default plan.yaml)");
+    flag(*sub, "--json", command.format, TuneCommand::Format::Json, "print JSON");
+    sub->footer("Examples:\n  gradwind tune config.yaml --nproc 2 --output plan.yaml\n"
+                "  gradwind train config.yaml --nproc 2 training.strategy.plan=plan.yaml\n"
+                "  srun gradwind tune config.yaml --allow compression");
+    sub->final_callback([&bound] { bound.chosen = bound.tune; });
 }
 
 void add_verify(CLI::App& app, Bound& bound)
@@ -235,6 +258,7 @@ Command parse(int argc, const char* const* argv)
     add_train(app, bound);
     add_forecast(app, bound);
     add_plan(app, bound);
+    add_tune(app, bound);
     add_verify(app, bound);
     add_exchange(app, bound);
     add_dataset(app, bound);

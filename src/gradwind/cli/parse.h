@@ -11,6 +11,7 @@
 #include "gradwind/cli/import_command.h"
 #include "gradwind/cli/plan_command.h"
 #include "gradwind/cli/train_command.h"
+#include "gradwind/cli/tune_command.h"
 #include "gradwind/cli/verify_command.h"
 
 #include <string>
@@ -25,7 +26,7 @@ struct ShowText {
 };
 
 using Command = std::variant<ShowText, ConfigCommand, DatasetCreate, DatasetInspect, ExportCommand, ForecastCommand,
-                             GraphCommand, ImportCommand, PlanCommand, TrainCommand, VerifyCommand>;
+                             GraphCommand, ImportCommand, PlanCommand, TrainCommand, TuneCommand, VerifyCommand>;
 
 /// @throws ConfigError with a hint at the command's --help, for words that are no command or option
 [[nodiscard]] Command parse(int argc, const char* const* argv);

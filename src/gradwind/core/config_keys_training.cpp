@@ -92,6 +92,7 @@ constexpr KeySpec strategy_keys[] = {
      "Steps with whole gradients before; absent: the warm-up of the learning rate."},
     {"gradient_compression.min_ratio", "real", "2", ">= 0", "",
      "Matrices whose factors are not this many times smaller travel whole."},
+    {"plan", "path", "", "", "", "Plan written by `gradwind tune`; wins over the keys above."},
     {"partition", "string", "contiguous", "contiguous, bisection, auto", "",
      "How nodes are cut over a model group: ranges in their order, patches, or whichever has the smaller halo."},
     {"timeout_s", "real", "1800", "> 0", "s", "A collective that takes longer is an error."},

@@ -151,8 +151,8 @@ double break_even_bandwidth(const PlanInputs& dense, int64_t compressed_bytes, d
         at.link.bytes_per_s = bytes_per_s;
         const double finish = predict_exchange(at, plan_exchange(at, 256)).finish_s;
         // Factors leave in a handful of messages, the last one after backward.
-        const double compressed = at.backward_s * stretch(at) + added_s + at.link.latency_s +
-                                  static_cast<double>(compressed_bytes) / bytes_per_s / 4;
+        const double compressed =
+            at.backward_s + added_s + at.link.latency_s + static_cast<double>(compressed_bytes) / bytes_per_s / 4;
         return finish <= compressed;
     };
     double slow = 1e3, fast = 1e15;

@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/exchange_settings.h"
 
+#include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
 
 #include <algorithm>
+#include <sstream>
 
 namespace gradwind::train
 {
@@ -50,6 +52,16 @@ void read_section(const Config& section, parallel::EngineOptions& options)
     compression.min_ratio = at_least("gradient_compression.min_ratio", compression.min_ratio, 0.0);
 }
 
+Config read_plan(const std::filesystem::path& file)
+{
+    const Config plan(freeze(parse_yaml_file(file)));
+    for (const auto& key : plan.keys())
+        GRADWIND_CHECK(key == "bucket_bytes" || key == "wire_dtype" || key == "gradient_compression", ConfigError,
+                       "[train] expected bucket_bytes, wire_dtype and gradient_compression in a plan, found {}",
+                       plan.at(key).where());
+    return plan;
+}
+
 } // namespace
 
 parallel::EngineOptions exchange_settings(const Config& config)
@@ -66,7 +78,30 @@ parallel::EngineOptions exchange_settings(const Config& config)
         ConfigError,
         "[train] expected training.strategy.broadcast_buffers=false for a model over several processes: each "
         "of them holds its own part of the graph");
+    if (section->has("plan")) {
+        const auto plan = read_plan(section->get<std::string>("plan"));
+        read_section(plan, options);
+        options.bucket_bytes = plan.get<std::vector<int64_t>>("bucket_bytes", {});
+        for (const auto bytes : options.bucket_bytes)
+            GRADWIND_CHECK(bytes > 0, ConfigError, "[train] expected sizes above 0 for {}, found {}",
+                           plan.at("bucket_bytes").where(), bytes);
+    }
     return options;
+}
+
+std::string plan_to_yaml(const parallel::EngineOptions& options, const std::string& comment)
+{
+    std::string text;
+    std::istringstream lines(comment);
+    for (std::string line; std::getline(lines, line);)
+        text += "# " + line + "\n";
+    if (!options.bucket_bytes.empty())
+        text += fmt::format("bucket_bytes: [{}]\n", fmt::join(options.bucket_bytes, ", "));
+    text += fmt::format("wire_dtype: {}\n", options.wire == WireType::Bf16 ? "bf16" : "fp32");
+    text += fmt::format("gradient_compression:\n  kind: {}\n", kKinds[static_cast<size_t>(options.compression.kind)]);
+    if (options.compression.kind != Compression::None)
+        text += fmt::format("  rank: {}\n  min_ratio: {}\n", options.compression.rank, options.compression.min_ratio);
+    return text;
 }
 
 } // namespace gradwind::train

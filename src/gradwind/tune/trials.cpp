@@ -1,0 +1,204 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/tune/trials.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/train/exchange_settings.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace gradwind::tune
+{
+
+namespace
+{
+
+using parallel::Compression;
+using parallel::EngineOptions;
+using parallel::WireType;
+
+constexpr int64_t kMiB = 1 << 20;
+constexpr double kNothing = 0.01; ///< gains below this fraction are none
+
+/// Sizes of the buckets that the engine would make of some caps.
+std::vector<int64_t> capped(int64_t total, const EngineOptions& caps)
+{
+    std::vector<int64_t> sizes;
+    int64_t begin = 0;
+    for (const auto end : parallel::plan_buckets(total, 1, caps)) {
+        sizes.push_back(end - begin);
+        begin = end;
+    }
+    return sizes;
+}
+
+class Candidates
+{
+public:
+    Candidates(const Learnt& learnt, const TuneOptions& options) : learnt_(learnt), options_(options) {}
+
+    std::vector<Trial> all()
+    {
+        const auto total = learnt_.gradient_bytes;
+        dense("default (25 MiB)", capped(total, {}), WireType::AsStored);
+        dense("planned", parallel::plan_exchange(learnt_.fp32), WireType::AsStored);
+        if (options_.accuracy != Accuracy::Exact) {
+            dense("25 MiB, bf16", capped(total, {}), WireType::Bf16);
+            dense("planned, bf16", parallel::plan_exchange(learnt_.bf16()), WireType::Bf16);
+        }
+        for (const int64_t cap_mb : {5, 50, 100})
+            dense(fmt::format("{} MiB, small tail", cap_mb), parallel::tail_shaped(total, cap_mb * kMiB, kMiB),
+                  WireType::AsStored);
+        dense("one bucket", {total}, WireType::AsStored);
+        compressed(fmt::format("acp, rank {}", options_.rank), Compression::Acp);
+        if (options_.accuracy == Accuracy::Any)
+            compressed(fmt::format("powersgd, rank {}", options_.rank), Compression::PowerSgd);
+        return std::move(trials_);
+    }
+
+private:
+    void dense(const std::string& name, std::vector<int64_t> sizes, WireType wire)
+    {
+        for (const auto& other : trials_)
+            if (other.options.bucket_bytes == sizes && other.options.wire == wire)
+                return;
+        auto& trial = trials_.emplace_back();
+        trial.name = name;
+        trial.accuracy = wire == WireType::Bf16 ? Accuracy::Rounded : Accuracy::Exact;
+        const auto inputs = wire == WireType::Bf16 ? learnt_.bf16() : learnt_.fp32;
+        trial.predicted_s = learnt_.compute_s - inputs.backward_s + parallel::predict_exchange(inputs, sizes).finish_s;
+        trial.options.bucket_bytes = std::move(sizes);
+        trial.options.wire = wire;
+        trial.options.order = learnt_.order;
+    }
+
+    /// Without an order: compression lays the arena out in its own.
+    void compressed(const std::string& name, Compression kind)
+    {
+        auto& trial = trials_.emplace_back();
+        trial.name = name;
+        trial.accuracy = Accuracy::Any;
+        trial.options.compression = {.kind = kind, .rank = options_.rank, .start_step = 0};
+    }
+
+    const Learnt& learnt_;
+    const TuneOptions& options_;
+    std::vector<Trial> trials_;
+};
+
+const Trial& named(const TuneReport& report, const std::string& beginning)
+{
+    const auto found = std::find_if(report.trials.begin(), report.trials.end(),
+                                    [&](const Trial& trial) { return trial.name.starts_with(beginning); });
+    GRADWIND_CHECK(found != report.trials.end(), InternalError, "[tune] there is no trial `{}`", beginning);
+    return *found;
+}
+
+/// Bandwidth at which the best plan of a dense exchange takes as long as compression.
+double break_even(const Learnt& learnt, const Trial& compressed, const TuneOptions& options)
+{
+    const auto& link = learnt.fp32.link;
+    // What compression adds to the step besides its messages, the last quarter of which nothing hides.
+    const double messages = link.latency_s + double(compressed.wire_bytes) / link.bytes_per_s / 4;
+    const double added = std::max(0.0, compressed.seconds - learnt.compute_s - messages);
+    double least = parallel::break_even_bandwidth(learnt.fp32, compressed.wire_bytes, added);
+    if (options.accuracy != Accuracy::Exact) {
+        // The planner counts gradient bytes: its link is faster than ours by what bf16 saves.
+        const auto inputs = learnt.bf16();
+        const double saved = inputs.link.bytes_per_s / link.bytes_per_s;
+        const auto bytes = int64_t(saved * double(compressed.wire_bytes));
+        least = std::min(least, parallel::break_even_bandwidth(inputs, bytes, added) / saved);
+    }
+    return least;
+}
+
+std::string milliseconds(double seconds)
+{
+    return fmt::format("{:.2f} ms", 1e3 * seconds);
+}
+
+std::string of_compression(const TuneReport& report, const TuneOptions& options)
+{
+    const auto& acp = named(report, "acp");
+    const auto best = std::find_if(report.trials.begin(), report.trials.end(), [&](const Trial& trial) {
+        return trial.accuracy != Accuracy::Any && trial.accuracy <= options.accuracy &&
+               trial.steps >= named(report, "default").steps;
+    });
+    const auto times =
+        fmt::format("{} against {} ({})", milliseconds(acp.seconds), milliseconds(best->seconds), best->name);
+    if (acp.seconds >= best->seconds)
+        return fmt::format("compression ({}) loses: {}", acp.name, times);
+    return fmt::format(
+        "compression ({}) {}: {}", acp.name,
+        options.accuracy == Accuracy::Any ? "wins" : "would win, but is inexact; --allow compression lets it", times);
+}
+
+std::string of_break_even(const TuneReport& report)
+{
+    const auto& link = report.learnt.fp32.link;
+    const auto here = fmt::format("this link sums {:.3g} GB/s with {:.0f} us of latency", 1e-9 * link.bytes_per_s,
+                                  1e6 * link.latency_s);
+    const double even = report.break_even_bytes_per_s;
+    if (even <= 0)
+        return "compression would not win on any link; " + here;
+    if (std::isinf(even))
+        return "compression would win on any link; " + here;
+    return fmt::format("compression wins on links below {:.3g} GB/s; {}", 1e-9 * even, here);
+}
+
+} // namespace
+
+parallel::PlanInputs Learnt::bf16() const
+{
+    auto inputs = fp32;
+    inputs.link = {.latency_s = bf16_link.latency_s,
+                   .bytes_per_s = 2 * bf16_link.bytes_per_s, // two bytes of a gradient travel as one
+                   .contention = fp32.link.contention};
+    return inputs;
+}
+
+std::vector<Trial> candidates(const Learnt& learnt, const TuneOptions& options)
+{
+    return Candidates(learnt, options).all();
+}
+
+void judge(TuneReport& report, const TuneOptions& options)
+{
+    std::stable_sort(report.trials.begin(), report.trials.end(),
+                     [](const Trial& a, const Trial& b) { return a.seconds < b.seconds; });
+    const auto& fallback = named(report, "default");
+    const auto allowed = std::find_if(report.trials.begin(), report.trials.end(), [&](const Trial& trial) {
+        return trial.accuracy <= options.accuracy && trial.steps >= fallback.steps;
+    });
+    const double gain = fallback.seconds / allowed->seconds - 1;
+    const double scatter = std::max(fallback.scatter_s, allowed->scatter_s) / allowed->seconds;
+    const bool is_better = gain >= std::max(kNothing, scatter);
+    report.winner = size_t((is_better ? &*allowed : &fallback) - report.trials.data());
+    report.verdict.clear();
+    if (report.learnt.world == 1)
+        report.verdict.emplace_back("one process exchanges nothing: run this with as many as you train on");
+    else if (is_better)
+        report.verdict.push_back(fmt::format("{} is {:.1f} % faster than the default", allowed->name, 100 * gain));
+    else
+        report.verdict.push_back(
+            fmt::format("the default is as good as anything: {} was {:.1f} % faster, steps scatter by "
+                        "{:.1f} %",
+                        allowed->name, 100 * gain, 100 * scatter));
+    if (report.learnt.world == 1)
+        return;
+    report.verdict.push_back(of_compression(report, options));
+    report.break_even_bytes_per_s = break_even(report.learnt, named(report, "acp"), options);
+    report.verdict.push_back(of_break_even(report));
+}
+
+std::string plan_of(const TuneReport& report)
+{
+    const auto& best = report.trials[report.winner];
+    return train::plan_to_yaml(
+        best.options, fmt::format("{}: {} a step without the optimiser, measured on {} processes by gradwind tune",
+                                  best.name, milliseconds(best.seconds), report.learnt.world));
+}
+
+} // namespace gradwind::tune
