@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the exchange of gradients of 302 million parameters (24 blocks of 1024 channels) in every variant, in turns.
 //   exchange_bench --nproc 2 --variants none,fp32,bf16,acp:4,powersgd:4 --buckets 25 --steps 50 --repeats 5
+//   exchange_bench --nproc 2 --update                                      (with AdamW: factors are consumed there)
+//   exchange_bench --nproc 4 --variants fp32,fp32:node2,fp32:zero2         (rows of two ranks)
 //   exchange_bench --nproc 2 --compute timed --blocks 2 --channels 256     (CPU: backward is timed sleeps)
 //   exchange_bench --host-time                                             (1000 small parameters: microseconds a step)
 // Prints a JSON object a line. bench/peers/exchange_ddp.py runs torch's variants on the same tensors.
@@ -10,6 +12,7 @@
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/world.h"
+#include "gradwind/train/adamw.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
@@ -25,6 +28,7 @@
 #include <filesystem>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 #include <thread>
 
@@ -65,7 +69,7 @@ struct Settings {
     int64_t blocks = 24, channels = 1024, tokens = 4096;
     double backward_ms = 30; ///< of timed compute
     int warm_up = 8, steps = 50, repeats = 5;
-    bool host_time = false;
+    bool host_time = false, update = false;
 };
 
 std::vector<std::string> words(const std::string& text, char separator)
@@ -172,6 +176,12 @@ EngineOptions options_of(const std::string& variant, double bucket_mb)
     const auto parts = words(variant, ':');
     if (parts[0] == "bf16")
         options.wire = WireType::Bf16;
+    for (const auto& part : parts) {
+        if (part.starts_with("node"))
+            options.node_size = std::stoi(part.substr(4));
+        if (part.starts_with("zero"))
+            options.zero_group_size = std::stoi(part.substr(4));
+    }
     if (parts[0] == "acp" || parts[0] == "powersgd") {
         options.compression.kind = parts[0] == "acp" ? Compression::Acp : Compression::PowerSgd;
         options.compression.rank = parts.size() > 1 ? std::stoll(parts[1]) : 4;
@@ -209,6 +219,8 @@ void run_variant(Variant& variant, const Network& network, const Group& world, c
     GradientEngine engine(network.parameters(), variant.name == "none" ? Group::self("none") : world,
                           options_of(variant.name, variant.bucket_mb));
     engine.broadcast_parameters();
+    std::optional<train::AdamW> optimizer;
+    int64_t layout_version = -1;
     std::vector<double> ms;
     for (int step = 0; step < settings.warm_up + settings.steps; ++step) {
         synchronize(world, device);
@@ -218,8 +230,19 @@ void run_variant(Variant& variant, const Network& network, const Group& world, c
         engine.begin_backward(Sync::Reduce);
         torch::autograd::backward({loss}, {});
         engine.finish();
+        if (settings.update) {
+            if (layout_version != engine.layout_version())
+                optimizer.emplace(engine.slices(), engine.flat_parameters(), engine.flat_parameters(),
+                                  train::AdamWOptions{}, train::ClipOptions{train::ClipKind::Norm, 1.0},
+                                  engine.state_share());
+            layout_version = engine.layout_version();
+            optimizer->queue(1e-6, engine.gradient_pieces());
+            engine.share_parameters();
+        }
         if (device.is_cuda())
             torch::cuda::synchronize(device.index());
+        if (settings.update)
+            (void)optimizer->verdict();
         if (step < settings.warm_up)
             continue;
         ms.push_back(milliseconds_since(start));
@@ -258,6 +281,7 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
                                      {"world", world.size()},
                                      {"device", device.is_cuda() ? "cuda" : "cpu"},
                                      {"compute", settings.compute},
+                                     {"update", settings.update},
                                      {"parameters", n_parameters},
                                      {"steps", variant.ms.size()},
                                      {"median_ms", percentile(variant.medians, 0.5)},
@@ -366,6 +390,7 @@ int main(int argc, char** argv)
     app.add_option("--steps", settings.steps);
     app.add_option("--repeats", settings.repeats);
     app.add_flag("--host-time", settings.host_time);
+    app.add_flag("--update", settings.update, "AdamW with clipping by norm after every step");
     CLI11_PARSE(app, argc, argv);
     try {
         if (settings.nproc > 1) {

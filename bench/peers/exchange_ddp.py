@@ -61,6 +61,7 @@ def run(variant, bucket_mb, args, device):
     network = torch.nn.Sequential(*[Block(args.channels) for _ in range(args.blocks)]).to(device)
     x = torch.randn(args.tokens, args.channels, device=device)
     net = wrap(network, variant, bucket_mb, device)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=device.type == "cuda") if args.update else None
     sync = torch.cuda.synchronize if device.type == "cuda" else (dist.barrier if dist.is_initialized() else lambda: None)
     ms = []
     for step in range(args.warm_up + args.steps):
@@ -70,6 +71,9 @@ def run(variant, bucket_mb, args, device):
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             loss = net(x).float().square().mean()
         loss.backward()
+        if optimizer:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
         if device.type == "cuda":
             sync()
         if step >= args.warm_up:
@@ -88,6 +92,7 @@ def main():
     parser.add_argument("--warm-up", type=int, default=8)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--update", action="store_true", help="AdamW with clipping by norm after every step")
     args = parser.parse_args()
     world, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
     device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
