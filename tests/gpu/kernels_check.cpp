@@ -5,6 +5,8 @@
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/edge_attention.h"
 #include "gradwind/ops/row_mlp.h"
+#include "gradwind/parallel/low_rank_device.h"
+#include "gradwind/train/adamw.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -15,6 +17,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <limits>
 
 namespace
 {
@@ -64,10 +67,13 @@ public:
             const auto difference = (found[i].detach().cpu().to(at::kDouble) - expected[i]).norm().item<double>();
             worst = std::max(worst, difference / std::max(expected[i].norm().item<double>(), 1e-12));
         }
-        const double allowed = low ? 2e-2 : 2e-5;
-        failed_ = failed_ || !(worst <= allowed);
-        fmt::print("{:50} {:5} {:10.2e} {:10.2e}  {}\n", name, low ? "bf16" : "fp32", worst, allowed,
-                   worst <= allowed ? "ok" : "WRONG");
+        report(name, low ? "bf16" : "fp32", worst, low ? 2e-2 : 2e-5);
+    }
+
+    void report(const std::string& name, const char* type, double error, double allowed)
+    {
+        failed_ = failed_ || !(error <= allowed);
+        fmt::print("{:50} {:5} {:10.2e} {:10.2e}  {}\n", name, type, error, allowed, error <= allowed ? "ok" : "WRONG");
     }
 
     [[nodiscard]] bool failed() const { return failed_; }
@@ -148,6 +154,79 @@ void wide(Check& check, at::ScalarType type, int64_t width, int64_t hidden)
               });
 }
 
+double relative_error(const at::Tensor& found, const at::Tensor& expected)
+{
+    const auto difference = found.detach().cpu().to(at::kDouble) - expected.detach().cpu().to(at::kDouble);
+    return difference.norm().item<double>() / std::max(expected.norm().item<double>(), 1e-12);
+}
+
+/// Three steps of AdamW on a vector, matrices whose gradients are factors, and a vector that does not come in fours.
+void optimiser(Check& check, int64_t rows, int64_t columns, int64_t rank, const train::ClipOptions& clip,
+               const char* clip_name)
+{
+    const int64_t stride = (rows * columns + 63) / 64 * 64, first = 6400, last = first + 3 * stride;
+    const std::vector<parallel::Slice> slices = {
+        {"front", 0, 6301, {6301}}, {"matrices", first, 3 * stride, {3 * stride}}, {"back", last, 37, {37}}};
+    const auto start = at::randn({last + 64}, at::kDouble);
+    auto exact = start.clone(), device = start.to(at::kCUDA, at::kFloat);
+    train::AdamW reference(slices, exact, at::zeros_like(exact), {}, clip);
+    train::AdamW optimizer(slices, device, at::zeros_like(device), {}, clip);
+    double norm_error = 0;
+    for (int step = 0; step < 3; ++step) {
+        const auto front = at::randn({6301}, at::kFloat), back = at::randn({37}, at::kFloat);
+        const auto p = at::randn({3, rows, rank}, at::kFloat), q = at::randn({3, columns, rank}, at::kFloat);
+        const auto pieces = [&](const at::TensorOptions& as) {
+            return std::vector<parallel::GradientPiece>{
+                {.offset = 0, .dense = front.to(as)},
+                {.offset = first, .p = p.to(as), .q = q.to(as), .stride = stride},
+                {.offset = last, .dense = back.to(as)}};
+        };
+        const auto expected = reference.step(0.01, pieces(exact.options()));
+        const auto found = optimizer.step(0.01, pieces(device.options()));
+        norm_error = std::max(norm_error, std::abs(found.grad_norm / expected.grad_norm - 1));
+    }
+    const auto name = fmt::format("AdamW, {} x {} of rank {}, {}", rows, columns, rank, clip_name);
+    check.report(name, "fp32", relative_error(device, exact), 2e-6);
+    check.report(name + ": moments", "fp32", relative_error(optimizer.exp_avg_sq(), reference.exp_avg_sq()), 2e-6);
+    check.report(name + ": norm", "fp32", norm_error, 1e-7);
+    const auto before = device.clone();
+    auto bad = at::ones({6301}, device.options());
+    bad[17] = std::numeric_limits<double>::infinity();
+    const std::vector<parallel::GradientPiece> broken = {{.offset = 0, .dense = bad}};
+    const auto done = optimizer.step(0.01, broken);
+    const bool right =
+        !done.applied && done.non_finite_parameter == "front" && at::equal(device, before) && optimizer.steps() == 3;
+    check.report(name + ": skip", "fp32", right ? 0 : 1, 0);
+}
+
+/// Both steps of compression on matrices with gaps between them, with a factor that begins anywhere.
+void compression(Check& check, int64_t rows, int64_t columns, int64_t rank)
+{
+    const int64_t stride = (rows * columns + 63) / 64 * 64 + 64, batch = 3;
+    const auto flat = at::randn({batch * stride}, at::kFloat);
+    const auto on_device = flat.to(at::kCUDA);
+    const auto matrices = [&](const at::Tensor& x) {
+        return x.as_strided({batch, rows, columns}, {stride, columns, 1});
+    };
+    for (const bool is_p : {true, false}) {
+        const auto exact = flat.to(at::kDouble), device = on_device.clone();
+        const auto m = matrices(exact);
+        const auto basis = std::get<0>(at::linalg_qr(at::randn({batch, is_p ? columns : rows, rank}, at::kDouble)));
+        const int64_t size = is_p ? rows : columns;
+        const auto message = at::zeros({3 + batch * size * rank}, device.options());
+        const auto factor = message.narrow(0, 3, batch * size * rank).view({batch, size, rank});
+        const auto of_device = basis.to(device.options()).contiguous();
+        const bool done = is_p ? parallel::detail::p_step_on_device(matrices(device), of_device, factor)
+                               : parallel::detail::q_step_on_device(matrices(device), of_device, factor);
+        const auto rounded = of_device.cpu().to(at::kDouble);
+        const auto expected = at::bmm(is_p ? m : m.transpose(1, 2), rounded);
+        m.sub_(is_p ? at::bmm(expected, rounded.transpose(1, 2)) : at::bmm(rounded, expected.transpose(1, 2)));
+        const auto name = fmt::format("{} step, {} x {} of rank {}", is_p ? "P" : "Q", rows, columns, rank);
+        check.report(name + ": factor", "fp32", done ? relative_error(factor, expected) : 1, 2e-6);
+        check.report(name + ": rest", "fp32", relative_error(device, exact), 2e-6);
+    }
+}
+
 } // namespace
 
 int main()
@@ -164,5 +243,14 @@ int main()
         perceptron(check, type, 2048, 100);
         wide(check, type, 1024, 4096);
     }
+    for (const int64_t rank : {1, 2, 3, 4, 8, 13, 16})
+        compression(check, 523, 1028, rank);
+    compression(check, 4096, 1024, 4);
+    compression(check, 7, 64, 4);
+    using train::ClipKind;
+    for (const int64_t rank : {1, 2, 4, 7, 16, 32})
+        optimiser(check, 523, 1024, rank, {ClipKind::Norm, 5.0}, "clipped by norm");
+    optimiser(check, 64, 2052, 4, {}, "not clipped");
+    optimiser(check, 33, 101, 4, {ClipKind::Value, 0.5}, "clipped by value");
     return check.failed() ? 1 : 0;
 }

@@ -303,10 +303,20 @@ TEST(GradientEngine, MisuseIsAnError)
     engine.begin_step();
     engine.begin_backward(Sync::Reduce);
     EXPECT_THROW(engine.begin_backward(Sync::Reduce), InternalError);
-    at::Tensor(model.of("first")).mutable_grad() = at::Tensor();
-    EXPECT_THROW(engine.finish(), InternalError);
-    run_backwards(engine, model, what, 1, one); // begin_step() puts the view back
+    engine.finish();
+    for (const auto& parameter : model.parameters) // as zero_grad() does
+        at::Tensor(parameter.tensor).mutable_grad() = at::Tensor();
+    run_backwards(engine, model, what, 1, one); // begin_step() puts the views back
     expect_reference(engine, model, what, 1, one);
+    for (const auto sync : {Sync::Accumulate, Sync::Reduce}) {
+        const Model fresh;
+        GradientEngine other(fresh.parameters, one);
+        other.begin_step();
+        at::Tensor(fresh.of("bias")).mutable_grad() = at::Tensor();
+        other.begin_backward(sync);
+        torch::autograd::backward({fresh.loss(sample_of(0, 0, 0), 0, Style::Plain)}, {});
+        EXPECT_THROW(other.finish(), InternalError) << "a gradient that is not in the arena";
+    }
 
     auto twice = model.parameters;
     twice.push_back({"alias", model.of("first")});
@@ -318,6 +328,97 @@ TEST(GradientEngine, MisuseIsAnError)
         ConfigError);
     EXPECT_THROW(GradientEngine({}, one), ConfigError);
     EXPECT_THROW(GradientEngine(Model().parameters, one, {.bucket_cap_mb = 0}), ConfigError);
+}
+
+/// Options under which a bucket is cut over a row of ranks.
+std::vector<EngineOptions> sharing(int world)
+{
+    std::vector<EngineOptions> result;
+    for (const int row : {1, 2, 3, 4})
+        if (world % row == 0)
+            for (const double cap : {0.0005, 25.0}) {
+                result.push_back({.bucket_cap_mb = cap, .first_bucket_mb = cap, .zero_group_size = row});
+                result.push_back({.bucket_cap_mb = cap, .first_bucket_mb = cap, .node_size = row});
+            }
+    return result;
+}
+
+GRADWIND_MULTIRANK_TEST(GradientEngine, RowsOfRanksSumWhatAllRanksSum, RankCounts{1, 2, 3, 4})
+{
+    const Case what{.name = "rows", .accumulation = 2};
+    for (const auto& options : sharing(world.size())) {
+        const Model model;
+        GradientEngine engine(model.parameters, world, options);
+        const bool shared = options.zero_group_size > 1 && world.size() > 1;
+        EXPECT_EQ(engine.state_share().group.size(), shared ? options.zero_group_size : 1);
+        for (int step = 0; step < 3; ++step) {
+            run_backwards(engine, model, what, step, world);
+            // Whole numbers: equal to the last bit.
+            const auto expected = reference_gradients(model, what, step, world.size());
+            const auto whole = engine.whole_gradients();
+            for (const Slice& slice : engine.slices())
+                EXPECT_TRUE(at::equal(whole.narrow(0, slice.offset, slice.numel), expected.at(slice.name).flatten()))
+                    << slice.name << " step " << step;
+            int64_t covered = 0;
+            for (const auto& piece : engine.gradient_pieces()) {
+                EXPECT_TRUE(at::equal(piece.dense, whole.narrow(0, piece.offset, piece.dense.numel())));
+                covered += piece.dense.numel();
+            }
+            EXPECT_EQ(covered * (shared ? options.zero_group_size : 1), whole.numel());
+            // Each rank changes what it owns; then all have all of it.
+            const auto before = engine.flat_parameters().clone();
+            for (const auto& piece : engine.gradient_pieces())
+                engine.flat_parameters().narrow(0, piece.offset, piece.dense.numel()).sub_(piece.dense);
+            engine.share_parameters();
+            EXPECT_TRUE(at::equal(engine.flat_parameters(), before - whole));
+            engine.flat_parameters().copy_(before);
+            if (step == 1) {
+                const auto version = engine.layout_version();
+                engine.replan({64, 65, engine.flat_parameters().numel()});
+                EXPECT_EQ(engine.layout_version() > version, shared) << "other parts of the state are ours";
+            }
+        }
+    }
+}
+
+GRADWIND_MULTIRANK_TEST(GradientEngine, RowsOfRanksAreDeterministicAndRoundOnlyWhatIsAsked, RankCounts{4})
+{
+    for (const auto wire : {WireType::AsStored, WireType::Bf16}) {
+        std::vector<std::string> bits;
+        at::Tensor flat, rows;
+        for (const int node : {1, 2, 2}) {
+            at::manual_seed(world.rank());
+            const auto parameter = at::zeros({1000, 3}).requires_grad_();
+            const auto gradient = at::randn({1000, 3});
+            GradientEngine engine({{"p", parameter}}, world, {.bucket_cap_mb = 0.003, .wire = wire, .node_size = node});
+            for (int step = 0; step < 2; ++step) {
+                engine.begin_step();
+                const auto loss = (parameter * gradient).sum();
+                engine.begin_backward(Sync::Reduce);
+                torch::autograd::backward({loss}, {});
+                engine.finish();
+            }
+            (node == 1 ? flat : rows) = parameter.grad().clone();
+            bits.emplace_back(static_cast<const char*>(parameter.grad().data_ptr()), parameter.grad().nbytes());
+            const auto magnitudes = world.all_reduce_sum(gradient.abs().to(at::kDouble));
+            const auto sum = world.all_reduce_sum(gradient.to(at::kDouble));
+            // bf16: shares, the sum of a node and that of all are rounded.
+            const double bound = wire == WireType::Bf16 ? 3 * 0x1p-8 : 4 * 0x1p-24;
+            EXPECT_TRUE(((parameter.grad() - sum).abs() <= bound * magnitudes).all().item<bool>());
+        }
+        EXPECT_TRUE(bits[1] == bits[2]) << "the same again";
+        for (const auto& other : world.all_gather_bytes(bits[1]))
+            EXPECT_TRUE(other == bits[1]) << "the same on all ranks";
+    }
+}
+
+GRADWIND_MULTIRANK_TEST(GradientEngine, RowsThatDoNotFillTheWorldAreRefused, RankCounts{3})
+{
+    EXPECT_THROW(GradientEngine(Model().parameters, world, {.zero_group_size = 2}), ConfigError);
+    EXPECT_THROW(GradientEngine(Model().parameters, world, {.node_size = 2}), ConfigError);
+    EXPECT_THROW(
+        GradientEngine(Model().parameters, world, {.compression = {.kind = Compression::Acp}, .zero_group_size = 3}),
+        ConfigError);
 }
 
 TEST(GradientEngine, BucketsKeepToTheirCap)

@@ -74,11 +74,25 @@ TEST(ExchangeSettings, APlanWinsAndIsReadAsWritten)
     EXPECT_EQ(read.compression.start_step, 70) << "belongs to the training, not to the machine";
 }
 
+TEST(ExchangeSettings, ANodeIsWhatTheHardwareSays)
+{
+    const json hardware = {{"hardware", {{"num_nodes", 3}, {"num_gpus_per_node", 4}}}};
+    const auto settings = [&](const json& strategy) {
+        return exchange_settings(
+            Config::from_json({{"system", hardware}, {"training", {{"strategy", strategy}}}}, "test"));
+    };
+    EXPECT_EQ(settings({{"hierarchical", true}}).node_size, 4);
+    EXPECT_EQ(settings({{"hierarchical", false}}).node_size, 1);
+    EXPECT_EQ(settings({{"zero_group_size", 6}}).zero_group_size, 6);
+    EXPECT_EQ(settings({{"bucket_cap_mb", 6}}).zero_group_size, 1);
+}
+
 TEST(ExchangeSettings, WhatCannotWorkIsNamed)
 {
     EXPECT_NE(message_of({{"gradient_compression", {{"kind", "apc"}}}}).find("did you mean `acp`"), std::string::npos);
     EXPECT_NE(message_of({{"gradient_compression", {{"rank", 0}}}}).find("training.strategy.gradient_compression.rank"),
               std::string::npos);
+    EXPECT_NE(message_of({{"zero_group_size", 0}}).find("training.strategy.zero_group_size"), std::string::npos);
     EXPECT_NE(message_of({{"wire_dtype", "fp16"}}).find("fp32 or bf16"), std::string::npos);
     const auto shared = Config::from_json({{"training", {{"strategy", {{"broadcast_buffers", true}}}}},
                                            {"system", {{"hardware", {{"num_gpus_per_model", 2}}}}}},

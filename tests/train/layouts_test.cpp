@@ -21,7 +21,8 @@ struct LayoutCase {
     int n_processes;
     int batch_size; ///< of a forward pass; replicas x batch_size x accumulation is 12
     int accumulation;
-    int model_size = 1; ///< processes that share one model
+    int model_size = 1;                      ///< processes that share one model
+    std::vector<std::string> overrides = {}; ///< of this layout only
     [[nodiscard]] int replicas() const { return n_processes / model_size; }
     [[nodiscard]] std::string name() const { return fmt::format("w{}m{}b{}", n_processes, model_size, batch_size); }
 };
@@ -40,6 +41,7 @@ void compare_layouts(const std::vector<std::string>& overrides, double tolerance
         all.push_back("training.accum_grad_batches=" + std::to_string(layout.accumulation));
         all.push_back("dataloader.batch_size.validation=" + std::to_string(12 / layout.replicas()));
         all.push_back("system.hardware.num_gpus_per_model=" + std::to_string(layout.model_size));
+        all.insert(all.end(), layout.overrides.begin(), layout.overrides.end());
         names.push_back(layout.name());
         start({.name = names.back(), .overrides = all, .n_processes = layout.n_processes});
     }
@@ -100,7 +102,39 @@ TEST(LawOfLayouts, HoldsWithBucketsThatCutTensorsAndBuffersThatAreSent)
 TEST(LawOfLayouts, HoldsToItsPrecisionWithBf16OnTheWire)
 {
     // Shares are rounded to 8 bits, another set of them on every layout.
-    compare_layouts({"training.strategy.wire_dtype=bf16"}, 0.02, {{1, 12, 1}, {2, 3, 2}, {3, 4, 1}});
+    compare_layouts({"training.strategy.wire_dtype=bf16"}, 1e-3, {{1, 12, 1}, {2, 3, 2}, {3, 4, 1}});
+}
+
+TEST(LawOfLayouts, HoldsWhereProcessesShareTheOptimiser)
+{
+    const auto zero = [](int size) { return std::vector{"training.strategy.zero_group_size=" + std::to_string(size)}; };
+    // Tensors and buckets are cut; groups of two also in a job of two models, and of two groups.
+    compare_layouts({"training.precision=64-true", "training.strategy.bucket_cap_mb=0.003"}, 1e-12,
+                    {{1, 12, 1, 1, zero(1)},
+                     {2, 3, 2, 1, zero(2)},
+                     {3, 4, 1, 1, zero(3)},
+                     {4, 3, 1, 1, zero(2)},
+                     {4, 6, 1, 2, zero(4)}});
+}
+
+TEST(LawOfLayouts, HoldsWhereNodesSumFirst)
+{
+    const std::vector<std::string> nodes = {"training.strategy.hierarchical=true", "system.hardware.num_nodes=2",
+                                            "system.hardware.num_gpus_per_node=2"};
+    compare_layouts({"training.precision=64-true", "training.strategy.bucket_cap_mb=0.003"}, 1e-12,
+                    {{1, 12, 1}, {4, 3, 1, 1, nodes}, {4, 6, 1, 2, nodes}});
+}
+
+TEST(LawOfLayouts, HoldsForFactorsOfGradients)
+{
+    // Projections are linear: what is sent and what is kept add up over ranks to those of one process, also where ranks
+    // have parts of one model and gradients are accumulated. Orthonormalisation enlarges roundings.
+    for (const char* kind : {"acp", "powersgd"})
+        compare_layouts({"training.precision=64-true",
+                         fmt::format("training.strategy.gradient_compression={{kind: {}, rank: 2, start_step: 3, "
+                                     "min_ratio: 1}}",
+                                     kind)},
+                        1e-11, {{1, 12, 1}, {2, 3, 2}, {3, 4, 1}, {4, 3, 2, 2}});
 }
 
 TEST(LawOfLayouts, HoldsWithAGrowingRollout)

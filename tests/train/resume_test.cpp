@@ -132,6 +132,53 @@ TEST(Resume, OnAnotherNumberOfProcessesUpToRounding)
     EXPECT_LT(relative_difference(weights_of(training.run_dir("moved")), weights_of(training.run_dir("whole"))), 1e-12);
 }
 
+/// Stops after six and after twelve steps and goes on with other numbers of processes; the end is that of one process.
+void move_between_process_counts(const std::vector<std::string>& overrides, const std::vector<int>& counts,
+                                 const std::vector<std::vector<std::string>>& of_count, double tolerance)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training, [](int64_t step) {
+            if (step == stop_step())
+                ::raise(SIGTERM);
+        });
+    auto all = overrides;
+    all.push_back("training.precision=64-true");
+    start({.name = "whole", .overrides = all});
+    for (size_t i = 0; i < counts.size(); ++i) {
+        const bool last = i + 1 == counts.size();
+        ::setenv("GRADWIND_TEST_STOP", std::to_string(last ? -1 : 6 * int64_t(i + 1)).c_str(), 1);
+        auto own = all;
+        own.insert(own.end(), of_count[i].begin(), of_count[i].end());
+        own.push_back("dataloader.batch_size.training=" + std::to_string(12 / counts[i]));
+        start({.name = "moved",
+               .overrides = own,
+               .resume = i > 0,
+               .n_processes = counts[i],
+               .expected_exit = last ? 0 : int(ExitCode::Interrupted)});
+        ::unsetenv("GRADWIND_TEST_STOP");
+        if (::testing::Test::HasFailure())
+            return;
+    }
+    EXPECT_LT(relative_difference(weights_of(training.run_dir("moved")), weights_of(training.run_dir("whole"))),
+              tolerance);
+}
+
+TEST(Resume, WithCompressedGradientsOnAnotherNumberOfProcesses)
+{
+    // What ranks kept is shared out: nothing of it is lost, so the run is the one that never stopped.
+    move_between_process_counts(
+        {"training.strategy.gradient_compression={kind: acp, rank: 2, start_step: 2, min_ratio: 1}"}, {2, 3, 1},
+        {{}, {}, {}}, 1e-7);
+}
+
+TEST(Resume, WithTheOptimisersStateSharedOtherwise)
+{
+    const std::string key = "training.strategy.zero_group_size=";
+    move_between_process_counts({"training.strategy.bucket_cap_mb=0.003"}, {2, 3, 4, 1},
+                                {{key + "2"}, {key + "3"}, {key + "2"}, {}}, 1e-12);
+}
+
 TEST(Resume, WithAnotherModelIsRefused)
 {
     const TinyTraining training;

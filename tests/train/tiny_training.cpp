@@ -133,7 +133,7 @@ TinyTraining::~TinyTraining()
     fs::remove_all(folder_, ignored);
 }
 
-void start(const TinyRun& run)
+std::string start(const TinyRun& run)
 {
     ::setenv(kRun,
              nlohmann::json({{"name", run.name}, {"overrides", run.overrides}, {"resume", run.resume}}).dump().c_str(),
@@ -143,9 +143,10 @@ void start(const TinyRun& run)
         EXPECT_EQ(results[rank].exit_code, run.expected_exit) << run.name << ", rank " << rank << ":\n"
                                                               << results[rank].output;
     ::unsetenv(kRun);
+    return results.front().output;
 }
 
-void run_child(const TinyTraining& training, const AtStep& at_step)
+void run_child(const TinyTraining& training, const AtStep& at_step, StepHooks* hooks)
 {
     const auto run = nlohmann::json::parse(std::getenv(kRun));
     const auto run_dir = training.run_dir(run["name"]);
@@ -161,7 +162,8 @@ void run_child(const TinyTraining& training, const AtStep& at_step)
                                          {.run_dir = run_dir,
                                           .resume = resume ? std::optional(run_dir) : std::nullopt,
                                           .reference = std::nullopt,
-                                          .record = Record::Yes},
+                                          .record = Record::Yes,
+                                          .hooks = hooks},
                                          sink);
         code = int(result.end == TrainEnd::Interrupted ? ExitCode::Interrupted : ExitCode::Ok);
     } catch (const Error& e) {

@@ -3,6 +3,7 @@
 // A training of seconds on a few hundred cells, run in processes of its own.
 #pragma once
 #include "gradwind/train/progress.h"
+#include "gradwind/train/step_hooks.h"
 #include "gradwind/train/trainer.h"
 
 #include <ATen/core/Tensor.h>
@@ -50,9 +51,10 @@ struct TinyRun {
 };
 
 /// Runs a training in fresh processes. To be called by the parent only; in the children run_child() does the work.
-void start(const TinyRun& run);
-/// What the children of start() do; ends the process. @param at_step  called by every rank
-[[noreturn]] void run_child(const TinyTraining& training, const AtStep& at_step = {});
+/// @return what rank 0 wrote
+std::string start(const TinyRun& run);
+/// What the children of start() do; ends the process. @param at_step  called by every rank @param hooks  or null
+[[noreturn]] void run_child(const TinyTraining& training, const AtStep& at_step = {}, StepHooks* hooks = nullptr);
 
 /// All weights of a run's newest checkpoint by name, as double.
 [[nodiscard]] std::map<std::string, at::Tensor> weights_of(const std::filesystem::path& run_dir);

@@ -93,6 +93,11 @@ constexpr KeySpec strategy_keys[] = {
     {"gradient_compression.min_ratio", "real", "2", ">= 0", "",
      "Matrices whose factors are not this many times smaller travel whole."},
     {"plan", "path", "", "", "", "Plan written by `gradwind tune`; wins over the keys above."},
+    {"hierarchical", "bool", "false", "", "",
+     "Sum gradients in each node first, then every process its part across nodes, then hand the parts round in the "
+     "node."},
+    {"zero_group_size", "int", "1", ">= 1", "processes",
+     "Consecutive processes that share the optimiser's state; a divisor of the job."},
     {"partition", "string", "contiguous", "contiguous, bisection, auto", "",
      "How nodes are cut over a model group: ranges in their order, patches, or whichever has the smaller halo."},
     {"timeout_s", "real", "1800", "> 0", "s", "A collective that takes longer is an error."},

@@ -6,7 +6,10 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/Parallel.h>
 
+#include <algorithm>
+#include <cstring>
 #include <map>
 #include <unordered_map>
 
@@ -24,7 +27,8 @@ at::Tensor view_of(const at::Tensor& flat, const Slice& slice)
 
 } // namespace
 
-Arena::Arena(std::vector<NamedParameter> parameters) : parameters_(std::move(parameters))
+Arena::Arena(std::vector<NamedParameter> parameters, int64_t granule_bytes)
+    : parameters_(std::move(parameters)), granule_bytes_(granule_bytes)
 {
     GRADWIND_CHECK(!parameters_.empty(), ConfigError, "[gradients] the model has no parameter to train");
     const at::Tensor& first = parameters_.front().tensor;
@@ -56,6 +60,8 @@ void Arena::lay_out(const std::vector<size_t>& order)
         slices.push_back({name, end, tensor.numel(), tensor.sizes().vec()});
         end = (end + tensor.numel() + unit - 1) / unit * unit;
     }
+    const int64_t granule = granule_bytes_ / kAlignmentBytes * unit;
+    end = (end + granule - 1) / granule * granule;
     const at::Tensor values = at::zeros({end}, options);
     const at::Tensor gradients = at::zeros({end}, options);
     gradient_views_.resize(parameters_.size());
@@ -79,18 +85,23 @@ void Arena::lay_out(const std::vector<size_t>& order)
 void Arena::restore_gradient_views()
 {
     for (size_t index = 0; index < parameters_.size(); ++index)
-        if (!parameters_[index].tensor.grad().is_same(gradient_views_[index]))
+        if (!has_gradient_view(index))
             parameters_[index].tensor.mutable_grad() = gradient_views_[index];
 }
 
-void Arena::check_gradient_views() const
+void Arena::zero_gradients()
 {
-    for (size_t index = 0; index < parameters_.size(); ++index)
-        GRADWIND_CHECK(
-            parameters_[index].tensor.grad().is_same(gradient_views_[index]), InternalError,
-            "[gradients] somebody replaced the gradient of {}: it has to stay a view of the arena, so do not "
-            "call zero_grad() and do not ask backward for a graph of its own; begin_step() zeroes gradients",
-            parameters_[index].name);
+    if (!gradients_.device().is_cpu()) {
+        gradients_.zero_();
+        return;
+    }
+    // Without the tensor's own function, which allocates.
+    constexpr int64_t kBlock = int64_t{1} << 20;
+    auto* bytes = static_cast<char*>(gradients_.data_ptr());
+    const auto count = static_cast<int64_t>(gradients_.nbytes());
+    at::parallel_for(0, (count + kBlock - 1) / kBlock, 1, [&](int64_t first, int64_t last) {
+        std::memset(bytes + first * kBlock, 0, static_cast<size_t>(std::min(last * kBlock, count) - first * kBlock));
+    });
 }
 
 at::Tensor rearrange(const at::Tensor& flat, std::span<const Slice> from, std::span<const Slice> to)

@@ -33,8 +33,9 @@ struct Slice {
 class Arena
 {
 public:
+    /// @param granule_bytes  the arena's length is a multiple of this, itself a multiple of 256
     /// @throws ConfigError unless all parameters are different leaves that require gradients, of one dtype and device
-    explicit Arena(std::vector<NamedParameter> parameters);
+    explicit Arena(std::vector<NamedParameter> parameters, int64_t granule_bytes = 256);
 
     /// Puts parameters and gradients, with their values, in a new order: order[k] is the index (in the order given to
     /// the constructor) of the parameter at place k.
@@ -49,13 +50,19 @@ public:
     [[nodiscard]] int64_t numel() const { return values_.numel(); }
     [[nodiscard]] int64_t element_bytes() const { return static_cast<int64_t>(values_.element_size()); }
 
+    /// Whether .grad of a parameter (by the constructor's order) is its slice still.
+    [[nodiscard]] bool has_gradient_view(size_t index) const
+    {
+        return parameters_[index].tensor.grad().is_same(gradient_views_[index]);
+    }
     /// Points .grad of every parameter at its slice again, where somebody replaced it.
     void restore_gradient_views();
-    /// @throws InternalError naming a parameter whose .grad is not its slice any more
-    void check_gradient_views() const;
+    /// One pass over the gradients.
+    void zero_gradients();
 
 private:
     std::vector<NamedParameter> parameters_;
+    int64_t granule_bytes_;
     std::vector<size_t> order_;
     std::vector<Slice> slices_;
     std::vector<at::Tensor> gradient_views_; ///< by parameter

@@ -29,6 +29,13 @@ struct EngineOptions {
     std::vector<int64_t> bucket_bytes = {};
     WireType wire = WireType::AsStored;
     CompressionOptions compression = {};
+    /// Consecutive ranks that share the optimiser's state (ZeRO, first stage): gradients are summed only where they are
+    /// applied, and share_parameters() hands the weights round. 1: every rank holds everything.
+    int zero_group_size = 1;
+    /// Consecutive ranks of a node, between which the network is fast: gradients are summed in the node, then every
+    /// rank sums its part across nodes, then the parts are handed round in the node. 1: one all-reduce over all ranks.
+    /// A zero_group_size above 1 takes its place.
+    int node_size = 1;
     /// Names of all parameters in the order of the arena, from order() of an earlier run: nothing is laid out anew
     /// then. Empty: the order in which rank 0's gradients become ready in the first reduced backward.
     std::vector<std::string> order = {};

@@ -8,8 +8,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <numeric>
+#include <set>
 
 namespace gradwind::parallel
 {
@@ -28,6 +30,7 @@ std::string manifest_of(const std::vector<NamedParameter>& parameters, const Eng
     const auto& compression = options.compression;
     text += fmt::format("compression {} rank {} start_step {} min_ratio {}\n", static_cast<int>(compression.kind),
                         compression.rank, compression.start_step, compression.min_ratio);
+    text += fmt::format("zero_group_size {} node_size {}\n", options.zero_group_size, options.node_size);
     return text + fmt::format("order {}\n", fmt::join(options.order, " "));
 }
 
@@ -56,6 +59,78 @@ std::vector<size_t> order_from_names(const std::vector<NamedParameter>& paramete
     return order;
 }
 
+std::vector<size_t> order_of_rank(const Group& world, int rank, const std::vector<size_t>& seen, size_t count)
+{
+    std::string bytes(reinterpret_cast<const char*>(seen.data()), seen.size() * sizeof(size_t));
+    bytes = world.broadcast_bytes(bytes, rank);
+    std::vector<size_t> order(bytes.size() / sizeof(size_t));
+    std::memcpy(order.data(), bytes.data(), bytes.size());
+    const std::set<size_t> known(order.begin(), order.end());
+    for (const size_t index : reversed_order(count))
+        if (!known.count(index))
+            order.push_back(index); // never seen there: last, where it holds up nothing
+    return order;
+}
+
+std::vector<std::vector<int64_t>> shapes_of(const std::vector<NamedParameter>& parameters)
+{
+    std::vector<std::vector<int64_t>> result;
+    for (const auto& parameter : parameters)
+        result.push_back(parameter.tensor.sizes().vec());
+    return result;
+}
+
+void check_ends(const std::vector<int64_t>& ends, int64_t numel)
+{
+    int64_t begin = 0;
+    for (const int64_t end : ends) {
+        GRADWIND_CHECK(end > begin, ConfigError, "[gradients] bucket ends must grow: {} follows {}", end, begin);
+        begin = end;
+    }
+    GRADWIND_CHECK(begin == numel, ConfigError, "[gradients] the last bucket ends at {}, the arena at {}", begin,
+                   numel);
+}
+
+std::vector<int64_t> at_ends_of_slices(const Arena& arena, const std::vector<int64_t>& ends)
+{
+    std::set<int64_t> result = {arena.numel()};
+    for (const int64_t end : ends)
+        for (const Slice& slice : arena.slices())
+            if (slice.offset >= end) {
+                result.insert(slice.offset);
+                break;
+            }
+    result.erase(0);
+    return {result.begin(), result.end()};
+}
+
+std::vector<int64_t> at_multiples(const std::vector<int64_t>& ends, int64_t granule)
+{
+    std::vector<int64_t> result;
+    for (const int64_t end : ends) {
+        const int64_t rounded = std::min((end + granule - 1) / granule * granule, ends.back());
+        if (result.empty() || rounded > result.back())
+            result.push_back(rounded);
+    }
+    return result;
+}
+
+void check_sharing(const EngineOptions& options, int world)
+{
+    GRADWIND_CHECK(options.zero_group_size >= 1 && world % options.zero_group_size == 0, ConfigError,
+                   "[gradients] expected training.strategy.zero_group_size to divide the {} processes of the job, "
+                   "found {}",
+                   world, options.zero_group_size);
+    GRADWIND_CHECK(options.zero_group_size == 1 || options.compression.kind == Compression::None, ConfigError,
+                   "[gradients] training.strategy.zero_group_size {} cannot be had together with gradient_compression: "
+                   "factors are applied where the whole matrix is; set one of them to its default",
+                   options.zero_group_size);
+    GRADWIND_CHECK(options.node_size >= 1 && world % options.node_size == 0, ConfigError,
+                   "[gradients] training.strategy.hierarchical needs as many processes on every node, found {} "
+                   "processes with {} on a node",
+                   world, options.node_size);
+}
+
 } // namespace detail
 
 std::vector<int64_t> plan_buckets(int64_t numel, int64_t element_bytes, const EngineOptions& options)
@@ -71,6 +146,10 @@ std::vector<int64_t> plan_buckets(int64_t numel, int64_t element_bytes, const En
         int64_t end = 0;
         for (const int64_t bytes : options.bucket_bytes)
             ends.push_back((end += bytes) / element_bytes);
+        // What the arena is longer by than its parameters where ranks hold parts of it is no difference of models.
+        const int64_t padding = 256 * std::max(options.zero_group_size, options.node_size) / element_bytes;
+        if (ends.back() < numel && numel - ends.back() < padding)
+            ends.back() = numel;
         GRADWIND_CHECK(ends.back() == numel, ConfigError,
                        "[gradients] the plan is for {} bytes of gradients, this model has {}: plan it again with "
                        "`gradwind tune`",

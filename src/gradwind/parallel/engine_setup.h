@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/parallel/arena.h"
 #include "gradwind/parallel/engine_options.h"
+#include "gradwind/parallel/group.h"
 
 #include <string>
 #include <vector>
@@ -20,5 +21,23 @@ namespace gradwind::parallel::detail
 /// Indices of the parameters with these names. @throws ConfigError unless they are all of them, once
 [[nodiscard]] std::vector<size_t> order_from_names(const std::vector<NamedParameter>& parameters,
                                                    const std::vector<std::string>& names);
+
+/// What one rank saw, on all ranks, with the parameters that it did not see at the end. @collective
+[[nodiscard]] std::vector<size_t> order_of_rank(const Group& world, int rank, const std::vector<size_t>& seen,
+                                                size_t count);
+
+[[nodiscard]] std::vector<std::vector<int64_t>> shapes_of(const std::vector<NamedParameter>& parameters);
+
+/// @throws ConfigError unless the ends of buckets grow up to the arena's length
+void check_ends(const std::vector<int64_t>& ends, int64_t numel);
+
+/// Compression takes whole matrices: each end moves to the next end of a slice.
+[[nodiscard]] std::vector<int64_t> at_ends_of_slices(const Arena& arena, const std::vector<int64_t>& ends);
+
+/// The same ends, each at the next multiple; the last one stays. @param granule  divides the last one
+[[nodiscard]] std::vector<int64_t> at_multiples(const std::vector<int64_t>& ends, int64_t granule);
+
+/// @throws ConfigError where groups of ranks do not fill the world, or cannot go together with other options
+void check_sharing(const EngineOptions& options, int world);
 
 } // namespace gradwind::parallel::detail

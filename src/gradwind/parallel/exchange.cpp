@@ -86,7 +86,79 @@ private:
     std::unique_ptr<Lane> lane_;
 };
 
+/// Rows, columns, and rows again, in a lane.
+class ShardedExchange : public Exchange
+{
+public:
+    ShardedExchange(RankGrid grid, WireType wire, Handed handed, at::Device device)
+        : state_(std::make_shared<State>(State{std::move(grid), wire, handed, {}, {}, {}})),
+          lane_(make_lane(device, [state = state_](size_t bucket) { state->sum(bucket); }))
+    {
+    }
+
+    void lay_out(const Arena& arena, const std::vector<int64_t>& ends) override
+    {
+        state_->gradients = cut(arena.gradients(), ends);
+        state_->wire = state_->gradients;
+        if (state_->type == WireType::Bf16)
+            state_->wire =
+                cut(at::empty_like(arena.gradients(), arena.gradients().options().dtype(at::kBFloat16)), ends);
+        state_->own.clear();
+        int64_t begin = 0;
+        for (const int64_t end : ends) {
+            state_->own.push_back(part_of(0, end - begin, state_->grid.row));
+            begin = end;
+        }
+        tickets_.assign(ends.size(), 0);
+    }
+    void launch(size_t bucket) override { tickets_[bucket] = lane_->submit(bucket); }
+    void wait(size_t bucket) override { lane_->join(tickets_[bucket]); }
+    [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
+    {
+        const auto bytes = static_cast<int64_t>(state_->wire[bucket].nbytes());
+        const int64_t part = bytes / state_->grid.row.size();
+        return bytes + (state_->grid.column.size() > 1 ? part : 0) + (state_->handed == Handed::Whole ? part : 0);
+    }
+
+private:
+    struct State {
+        const RankGrid grid;
+        const WireType type;
+        const Handed handed;
+        std::vector<at::Tensor> gradients, wire;
+        std::vector<Span> own; ///< in the bucket
+
+        void sum(size_t bucket)
+        {
+            const at::Tensor &gradient = gradients[bucket], &sent = wire[bucket];
+            const bool rounded = type == WireType::Bf16;
+            if (rounded)
+                sent.copy_(gradient);
+            const Span& mine = own[bucket];
+            const std::vector<int64_t> rows(static_cast<size_t>(grid.row.size()), mine.size);
+            const at::Tensor part = grid.row.reduce_scatter_sum(sent, rows);
+            grid.column.all_reduce_sum_(part);
+            if (handed == Handed::OwnPart) {
+                gradient.narrow(0, mine.begin, mine.size).copy_(part);
+                return;
+            }
+            all_gather_into(grid.row, sent, part);
+            if (rounded)
+                gradient.copy_(sent);
+        }
+    };
+
+    std::shared_ptr<State> state_;
+    std::vector<uint64_t> tickets_;
+    std::unique_ptr<Lane> lane_;
+};
+
 } // namespace
+
+std::unique_ptr<Exchange> make_sharded_exchange(RankGrid grid, WireType wire, Handed handed, at::Device device)
+{
+    return std::make_unique<ShardedExchange>(std::move(grid), wire, handed, device);
+}
 
 std::unique_ptr<Exchange> make_plain_exchange(Group world)
 {

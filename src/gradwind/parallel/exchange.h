@@ -3,7 +3,9 @@
 // How a bucket of gradients becomes the sum over ranks; private to parallel.
 #pragma once
 #include "gradwind/parallel/arena.h"
-#include "gradwind/parallel/group.h"
+#include "gradwind/parallel/engine_options.h"
+#include "gradwind/parallel/layout.h"
+#include "gradwind/parallel/rank_grid.h"
 
 #include <memory>
 #include <vector>
@@ -32,5 +34,23 @@ public:
 /// The same with bf16 on the wire: every rank's share is rounded to bf16, summed in fp32 where the backend can and
 /// rounded once more. Error of an element: at most 2^-8 of the sum of the shares' magnitudes, plus 2^-8 of the result.
 [[nodiscard]] std::unique_ptr<Exchange> make_bf16_exchange(Group world, at::Device device);
+
+enum class Handed {
+    Whole,  ///< every rank has the sums of a bucket
+    OwnPart ///< a rank has those of its part of the bucket, as cut evenly over its row; the rest is of no use
+};
+
+/// Sums over a row of ranks, each rank a part of the bucket, in rank order; then its part over its column; then hands
+/// the parts round in the row. With bf16 on the wire a row's shares are added in fp32. Buckets are multiples of the
+/// row.
+[[nodiscard]] std::unique_ptr<Exchange> make_sharded_exchange(RankGrid grid, WireType wire, Handed handed,
+                                                              at::Device device);
+
+/// Elements of this rank's part of a range that is cut evenly over a group.
+[[nodiscard]] inline Span part_of(int64_t begin, int64_t end, const Group& group)
+{
+    const int64_t size = (end - begin) / group.size();
+    return {begin + group.rank() * size, size};
+}
 
 } // namespace gradwind::parallel::detail

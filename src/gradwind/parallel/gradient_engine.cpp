@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/agree.h"
+#include "gradwind/parallel/bucket_table.h"
 #include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/exchange.h"
 #include "gradwind/parallel/lane.h"
@@ -11,36 +12,26 @@
 #include "gradwind/parallel/ready_tracker.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <mutex>
-#include <set>
 
 namespace gradwind::parallel
 {
-namespace
-{
-
-using Clock = std::chrono::steady_clock;
-
-} // namespace
 
 class GradientEngine::Impl
 {
 public:
     Impl(std::vector<NamedParameter> parameters, Group world, EngineOptions options)
-        : world_(std::move(world)), options_(std::move(options)), arena_(checked(std::move(parameters))),
+        : world_(std::move(world)), options_(in_one_world(std::move(options))),
+          arena_(checked(std::move(parameters)), granule_bytes()),
           stopwatch_(detail::make_stopwatch(arena_.parameters().front().tensor.device())),
           tracker_(
-              arena_.parameters(), [this](size_t index) { on_ready(index); }, [this](size_t index) { on_late(index); })
+              arena_, [this](size_t index) { on_ready(index); }, [this](size_t index) { on_late(index); })
     {
         const auto device = arena_.parameters().front().tensor.device();
-        // In a world of one there is no wire.
-        dense_ = options_.wire == WireType::Bf16 && world_.size() > 1 ? detail::make_bf16_exchange(world_, device)
-                                                                      : detail::make_plain_exchange(world_);
+        dense_ = make_dense(device);
         if (options_.compression.kind != Compression::None)
             low_rank_ = std::make_unique<detail::LowRankExchange>(world_, options_.compression, device);
         arena_.lay_out(options_.order.empty() ? detail::reversed_order(arena_.parameters().size())
@@ -53,26 +44,30 @@ public:
         GRADWIND_CHECK(launched_ == 0, InternalError, "[gradients] a step was begun before finish() of the one before");
         tracker_.end();
         reduce_begun_ = false;
-        arena_.restore_gradient_views();
+        // Whoever resets gradients resets all of them; others are found in the backward.
+        if (tracker_.take_replaced() >= 0 || !arena_.has_gradient_view(0) ||
+            !arena_.has_gradient_view(arena_.parameters().size() - 1))
+            arena_.restore_gradient_views();
         if (low_rank_ && !compressed_ && is_laid_out() && reduced_steps_ >= options_.compression.start_step)
             compress_from_here();
         if (compressed_)
             low_rank_->begin_step();
         else
-            at::Tensor(arena_.gradients()).zero_();
+            arena_.zero_gradients();
     }
 
     void begin_backward(Sync sync)
     {
         GRADWIND_CHECK(!reduce_begun_, InternalError,
                        "[gradients] only the last backward of a step is reduced: finish() comes after it");
-        if (sync == Sync::Accumulate)
+        if (sync == Sync::Accumulate) {
+            tracker_.begin(detail::ReadyTracker::Mode::Watch);
             return;
+        }
         reduce_begun_ = true;
         start_ = Clock::now();
         stopwatch_->note(kBackward);
-        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket)
-            pending_[bucket].store(buckets_[bucket].slices, std::memory_order_relaxed);
+        buckets_.begin();
         tracker_.begin(recording_ ? detail::ReadyTracker::Mode::Record : detail::ReadyTracker::Mode::Count);
     }
 
@@ -83,7 +78,7 @@ public:
         const double begin = now();
         stopwatch_->note(kFinish);
         tracker_.end();
-        arena_.check_gradient_views();
+        check_gradient_views();
         if (recording_)
             learn_from_recording();
         const size_t launched_before = launched_;
@@ -92,14 +87,11 @@ public:
             while (launched_ < buckets_.size())
                 launch_next();
         }
-        report_.buckets.resize(buckets_.size());
         for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
             const double before = now();
             exchange().wait(bucket);
-            auto& timing = buckets_[bucket].timing;
-            timing.waited = now() - before;
-            timing.on_wire = exchange().wire_bytes(bucket);
-            report_.buckets[bucket] = timing;
+            report_.buckets[bucket].waited = now() - before;
+            report_.buckets[bucket].on_wire = exchange().wire_bytes(bucket);
         }
         stopwatch_->note(kSummed);
         report_.backward = begin;
@@ -131,14 +123,10 @@ public:
         GRADWIND_CHECK(!reduce_begun_ && launched_ == 0, InternalError,
                        "[gradients] buckets change between steps only");
         detail::agree(world_, "buckets", fmt::format("{}", fmt::join(ends, " ")));
-        int64_t begin = 0;
-        for (const int64_t end : ends) {
-            GRADWIND_CHECK(end > begin, ConfigError, "[gradients] bucket ends must grow: {} follows {}", end, begin);
-            begin = end;
-        }
-        GRADWIND_CHECK(begin == arena_.numel(), ConfigError, "[gradients] the last bucket ends at {}, the arena at {}",
-                       begin, arena_.numel());
-        set_plan(compressed_ ? at_ends_of_slices(ends) : std::move(ends));
+        detail::check_ends(ends, arena_.numel());
+        set_plan(compressed_ ? detail::at_ends_of_slices(arena_, ends) : std::move(ends));
+        if (is_shared())
+            ++layout_version_; // the parts of buckets are others now
     }
 
     void restore(int64_t reduced_steps, const CompressionState& numbers)
@@ -165,7 +153,27 @@ public:
         return state;
     }
 
+    [[nodiscard]] const std::vector<GradientPiece>& gradient_pieces() const
+    {
+        return compressed_ ? low_rank_->pieces() : pieces_;
+    }
+
     [[nodiscard]] at::Tensor flat_gradients() const { return compressed_ ? low_rank_->applied() : arena_.gradients(); }
+
+    [[nodiscard]] at::Tensor whole_gradients() const
+    {
+        if (!is_shared())
+            return flat_gradients();
+        const at::Tensor whole = arena_.gradients().clone();
+        gather_parts(whole);
+        return whole;
+    }
+
+    void share_parameters()
+    {
+        if (is_shared())
+            gather_parts(arena_.values());
+    }
 
     [[nodiscard]] std::vector<double> ready_times() const
     {
@@ -176,31 +184,78 @@ public:
         return world_.max(times);
     }
 
-    void broadcast_parameters() { world_.broadcast_(arena_.values(), 0); }
-
     const Group world_;
     const EngineOptions options_;
     Arena arena_;
-    std::vector<int64_t> ends_;
+    detail::BucketTable buckets_;
+    StateShare share_;
     int64_t layout_version_ = 0;
     int64_t reduced_steps_ = 0;
 
 private:
+    using Clock = std::chrono::steady_clock;
     enum Mark : size_t { kBackward, kFinish, kSummed };
-    struct Bucket {
-        int slices = 0; ///< parameters that reach into it
-        BucketReport::Bucket timing;
-    };
-    /// The buckets that a parameter reaches into: [first, last].
-    struct Reach {
-        size_t first = 0, last = 0;
-    };
+
+    /// In a world of one there is nothing to share.
+    [[nodiscard]] EngineOptions in_one_world(EngineOptions options) const
+    {
+        if (world_.size() == 1)
+            options.zero_group_size = options.node_size = 1;
+        return options;
+    }
+
+    /// Ranks that a bucket is cut over.
+    [[nodiscard]] int row_size() const
+    {
+        const bool flat = options_.node_size == world_.size(); // one node has no way that is slower than others
+        return options_.zero_group_size > 1 ? options_.zero_group_size : flat ? 1 : options_.node_size;
+    }
+    [[nodiscard]] int64_t granule_bytes() const { return 256 * row_size(); }
+    [[nodiscard]] bool is_shared() const { return share_.group.size() > 1; }
+
+    [[nodiscard]] std::unique_ptr<detail::Exchange> make_dense(at::Device device)
+    {
+        if (row_size() > 1) {
+            const bool zero = options_.zero_group_size > 1;
+            auto grid = detail::make_rank_grid(world_, row_size(), zero ? "zero" : "node");
+            if (zero)
+                share_.group = grid.row;
+            return detail::make_sharded_exchange(std::move(grid), options_.wire,
+                                                 zero ? detail::Handed::OwnPart : detail::Handed::Whole, device);
+        }
+        // In a world of one there is no wire.
+        return options_.wire == WireType::Bf16 && world_.size() > 1 ? detail::make_bf16_exchange(world_, device)
+                                                                    : detail::make_plain_exchange(world_);
+    }
 
     /// Before anything is changed, all ranks make sure that they hold the same model.
     std::vector<NamedParameter> checked(std::vector<NamedParameter> parameters)
     {
         detail::agree(world_, "model's parameters", detail::manifest_of(parameters, options_));
+        detail::check_sharing(options_, world_.size());
         return parameters;
+    }
+
+    void check_gradient_views()
+    {
+        const int64_t replaced = tracker_.take_replaced();
+        if (replaced < 0)
+            return;
+        arena_.restore_gradient_views();
+        throw InternalError(fmt::format(
+            "[gradients] somebody replaced the gradient of {}: it has to stay a view of the arena, so do not call "
+            "zero_grad() and do not ask backward for a graph of its own; begin_step() zeroes gradients",
+            arena_.parameters()[static_cast<size_t>(replaced)].name));
+    }
+
+    /// The parts of all ranks of a state group, in place.
+    void gather_parts(const at::Tensor& flat) const
+    {
+        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+            const Span &own = share_.owned[bucket], all{buckets_.begin_of(bucket), share_.group.size() * own.size};
+            detail::all_gather_into(share_.group, flat.narrow(0, all.begin, all.size),
+                                    flat.narrow(0, own.begin, own.size));
+        }
     }
 
     [[nodiscard]] double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
@@ -208,66 +263,48 @@ private:
     [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
     [[nodiscard]] detail::Exchange& exchange() { return compressed_ ? *low_rank_ : *dense_; }
 
-    /// Compression takes whole matrices: each end moves to the next end of a slice.
-    [[nodiscard]] std::vector<int64_t> at_ends_of_slices(const std::vector<int64_t>& ends) const
-    {
-        std::set<int64_t> result = {arena_.numel()};
-        for (const int64_t end : ends)
-            for (const Slice& slice : arena_.slices())
-                if (slice.offset >= end) {
-                    result.insert(slice.offset);
-                    break;
-                }
-        result.erase(0);
-        return {result.begin(), result.end()};
-    }
-
     void compress_from_here()
     {
         compressed_ = true;
         set_plan(options_.bucket_bytes.empty() ? detail::low_rank_ends(arena_, options_.compression)
-                                               : at_ends_of_slices(ends_));
-        at::Tensor(arena_.gradients()).zero_();
+                                               : detail::at_ends_of_slices(arena_, buckets_.ends()));
+        arena_.zero_gradients();
         ++layout_version_;
     }
 
     void set_plan(std::vector<int64_t> ends)
     {
-        ends_ = std::move(ends);
-        exchange().lay_out(arena_, ends_);
-        buckets_.clear();
-        buckets_.resize(ends_.size());
-        pending_ = std::make_unique<std::atomic<int>[]>(ends_.size());
-        int64_t begin = 0;
-        for (size_t bucket = 0; bucket < ends_.size(); ++bucket) {
-            buckets_[bucket].timing.bytes = (ends_[bucket] - begin) * arena_.element_bytes();
-            begin = ends_[bucket];
+        if (row_size() > 1 && !compressed_)
+            ends = detail::at_multiples(ends, granule_bytes() / arena_.element_bytes());
+        buckets_.lay_out(arena_, std::move(ends));
+        exchange().lay_out(arena_, buckets_.ends());
+        report_.buckets.assign(buckets_.size(), {});
+        share_.owned.clear();
+        pieces_.clear();
+        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
+            const int64_t begin = buckets_.begin_of(bucket), end = buckets_.ends()[bucket];
+            report_.buckets[bucket].bytes = (end - begin) * arena_.element_bytes();
+            if (!is_shared())
+                continue;
+            const Span own = detail::part_of(begin, end, share_.group);
+            share_.owned.push_back(own);
+            pieces_.push_back({.offset = own.begin, .dense = arena_.gradients().narrow(0, own.begin, own.size)});
         }
-        reach_.resize(arena_.slices().size());
-        const auto bucket_at = [&](int64_t element) {
-            return static_cast<size_t>(std::upper_bound(ends_.begin(), ends_.end(), element) - ends_.begin());
-        };
-        for (size_t place = 0; place < arena_.slices().size(); ++place) {
-            const Slice& slice = arena_.slices()[place];
-            // A parameter without elements hangs on the bucket that its place falls in, the last one at the end.
-            const size_t first = std::min(bucket_at(slice.offset), ends_.size() - 1);
-            const size_t last = slice.numel == 0 ? first : bucket_at(slice.end() - 1);
-            reach_[arena_.order()[place]] = {first, last};
-            for (size_t bucket = first; bucket <= last; ++bucket)
-                ++buckets_[bucket].slices;
-        }
+        if (!is_shared())
+            pieces_.push_back({.offset = 0, .dense = arena_.gradients()});
     }
 
     /// From an autograd thread: the gradient of a parameter is complete.
     void on_ready(size_t index)
     {
-        for (size_t bucket = reach_[index].first; bucket <= reach_[index].last; ++bucket) {
-            if (pending_[bucket].fetch_sub(1) != 1)
+        const auto& reach = buckets_.reach(index);
+        for (size_t bucket = reach.first; bucket <= reach.last; ++bucket) {
+            if (!buckets_.count_down(bucket))
                 continue;
             const std::lock_guard lock(launch_mutex_);
-            buckets_[bucket].timing.ready = now();
+            report_.buckets[bucket].ready = now();
             // In the order of the plan only: the order is part of what all ranks agree on.
-            while (launched_ < buckets_.size() && pending_[launched_].load() == 0)
+            while (launched_ < buckets_.size() && buckets_.is_complete(launched_))
                 launch_next();
         }
     }
@@ -277,7 +314,7 @@ private:
     void on_late(size_t index)
     {
         const std::lock_guard lock(launch_mutex_);
-        GRADWIND_CHECK(reach_[index].first >= launched_, InternalError,
+        GRADWIND_CHECK(buckets_.reach(index).first >= launched_, InternalError,
                        "[gradients] the gradient of {} was added to after it had been sent: this backward uses it more "
                        "often than the recorded one; call expect_new_graph() when the graph changes",
                        arena_.parameters()[index].name);
@@ -285,10 +322,10 @@ private:
 
     void launch_next()
     {
-        Bucket& bucket = buckets_[launched_];
-        if (pending_[launched_].load() != 0 || !reduce_begun_)
-            bucket.timing.ready = now(); // finish() decides that nothing more will come
-        bucket.timing.launched = now();
+        auto& timing = report_.buckets[launched_];
+        if (!buckets_.is_complete(launched_) || !reduce_begun_)
+            timing.ready = now(); // finish() decides that nothing more will come
+        timing.launched = now();
         exchange().launch(launched_);
         ++launched_;
     }
@@ -310,28 +347,14 @@ private:
         recording_ = false;
         if (is_laid_out())
             return;
-        const auto own = tracker_.order_of_completion();
-        std::string bytes(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(size_t));
-        bytes = world_.broadcast_bytes(bytes, static_cast<int>(teacher - flags.begin()));
-        std::vector<size_t> order(bytes.size() / sizeof(size_t));
-        std::memcpy(order.data(), bytes.data(), bytes.size());
-        const std::set<size_t> known(order.begin(), order.end());
-        for (const size_t index : detail::reversed_order(arena_.parameters().size()))
-            if (!known.count(index))
-                order.push_back(index); // never seen there: last, where it holds up nothing
+        auto order = detail::order_of_rank(world_, static_cast<int>(teacher - flags.begin()),
+                                           tracker_.order_of_completion(), arena_.parameters().size());
         if (low_rank_)
-            order = detail::low_rank_order(shapes(), order, options_.compression);
+            order = detail::low_rank_order(detail::shapes_of(arena_.parameters()), order, options_.compression);
+        detail::agree(world_, "order of the gradients", fmt::format("{}", fmt::join(order, " ")));
         arena_.lay_out(order);
         ++layout_version_;
-        set_plan(ends_);
-    }
-
-    [[nodiscard]] std::vector<std::vector<int64_t>> shapes() const
-    {
-        std::vector<std::vector<int64_t>> result;
-        for (const auto& parameter : arena_.parameters())
-            result.push_back(parameter.tensor.sizes().vec());
-        return result;
+        set_plan(buckets_.ends());
     }
 
     std::unique_ptr<detail::Exchange> dense_;
@@ -339,11 +362,9 @@ private:
     std::unique_ptr<detail::Stopwatch> stopwatch_;
     detail::ReadyTracker tracker_;
     BucketReport report_;
-    bool compressed_ = false; ///< gradients go through low_rank_
-    std::vector<Bucket> buckets_;
-    std::vector<Reach> reach_;                    ///< by parameter
-    std::unique_ptr<std::atomic<int>[]> pending_; ///< by bucket: parameters not complete yet
-    std::mutex launch_mutex_;                     ///< guards launched_ and what launching touches
+    bool compressed_ = false;           ///< gradients go through low_rank_
+    std::vector<GradientPiece> pieces_; ///< of a dense step
+    std::mutex launch_mutex_;           ///< guards launched_ and what launching touches
     size_t launched_ = 0;
     bool recording_ = true;
     bool reduce_begun_ = false;
@@ -387,9 +408,34 @@ at::Tensor GradientEngine::flat_parameters() const
     return impl_->arena_.values();
 }
 
+const std::vector<GradientPiece>& GradientEngine::gradient_pieces() const
+{
+    return impl_->gradient_pieces();
+}
+
 at::Tensor GradientEngine::flat_gradients() const
 {
     return impl_->flat_gradients();
+}
+
+at::Tensor GradientEngine::whole_gradients() const
+{
+    return impl_->whole_gradients();
+}
+
+at::Tensor GradientEngine::own_gradients() const
+{
+    return impl_->arena_.gradients();
+}
+
+const StateShare& GradientEngine::state_share() const
+{
+    return impl_->share_;
+}
+
+void GradientEngine::share_parameters()
+{
+    impl_->share_parameters();
 }
 
 const std::vector<Slice>& GradientEngine::slices() const
@@ -412,7 +458,7 @@ std::vector<std::string> GradientEngine::order() const
 
 const std::vector<int64_t>& GradientEngine::bucket_ends() const
 {
-    return impl_->ends_;
+    return impl_->buckets_.ends();
 }
 
 void GradientEngine::replan(std::vector<int64_t> bucket_ends)
@@ -422,7 +468,7 @@ void GradientEngine::replan(std::vector<int64_t> bucket_ends)
 
 void GradientEngine::broadcast_parameters()
 {
-    impl_->broadcast_parameters();
+    impl_->world_.broadcast_(impl_->arena_.values(), 0);
 }
 
 const BucketReport& GradientEngine::last_step() const

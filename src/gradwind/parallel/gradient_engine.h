@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/parallel/arena.h"
 #include "gradwind/parallel/engine_options.h"
+#include "gradwind/parallel/gradient_piece.h"
 #include "gradwind/parallel/group.h"
 
 #include <memory>
@@ -42,7 +43,8 @@ struct BucketReport {
 /// laid out in that order, once. Every rank has to call the collective functions in the same order.
 ///
 /// Under compression (EngineOptions::compression) the parameters' gradients are where errors collect; what is to be
-/// applied lies in flat_gradients(), another tensor from the first compressed step on.
+/// applied is in gradient_pieces(). Where ranks share the optimiser's state (zero_group_size), a rank has the sums of
+/// its own parts of the buckets only, and the step ends with share_parameters().
 class GradientEngine
 {
 public:
@@ -67,16 +69,32 @@ public:
     /// of them, and the errors so far, are dropped. On all ranks.
     void discard_step();
 
+    /// After the optimiser: every rank of a state group gets what the others updated. Nothing where each has it all.
+    /// @collective
+    void share_parameters();
+
     /// The next backward uses parameters otherwise than the last (another rollout length with checkpointing, say):
     /// record it. The arena stays. To be called on all ranks between two steps.
     void expect_new_graph();
 
     /// One dimension, zeros in the gaps between slices. Fetch them again when layout_version() has changed.
     [[nodiscard]] at::Tensor flat_parameters() const;
-    /// What an optimiser applies.
+    /// What an optimiser applies after finish(), valid until the next step: the whole arena, this rank's part of every
+    /// bucket, or factors.
+    [[nodiscard]] const std::vector<GradientPiece>& gradient_pieces() const;
+    /// The same in the order of the arena: factors are multiplied out for it. Only own parts mean anything where the
+    /// state is shared.
     [[nodiscard]] at::Tensor flat_gradients() const;
+    /// flat_gradients() with the parts of all ranks; for whoever looks at them. @collective if the state is shared
+    [[nodiscard]] at::Tensor whole_gradients() const;
+    /// Where backward adds, in the order of the arena: own errors under compression, own gradients before finish().
+    /// What finish() leaves there otherwise is a sum.
+    [[nodiscard]] at::Tensor own_gradients() const;
+    /// What this rank updates of the arena.
+    [[nodiscard]] const StateShare& state_share() const;
     [[nodiscard]] const std::vector<Slice>& slices() const;
-    /// Grows when finish() lays the arena out anew; state in arena order is then moved with rearrange().
+    /// Grows when finish() lays the arena out anew, and when ranks come to own other parts of it; state in arena order
+    /// is then moved with rearrange().
     [[nodiscard]] int64_t layout_version() const;
     /// Parameter names in arena order; part of what resumes a run bit for bit.
     [[nodiscard]] std::vector<std::string> order() const;

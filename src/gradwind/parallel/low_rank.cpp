@@ -4,9 +4,11 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/lane.h"
+#include "gradwind/parallel/low_rank_device.h"
 #include "gradwind/parallel/orthonormal.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <numeric>
@@ -45,27 +47,31 @@ uint64_t key_of(std::string_view name, uint64_t purpose)
 /// Matrices of one shape that lie in a row in the arena, and so at a constant stride.
 struct Batch {
     std::vector<std::string> names;
-    at::Tensor gradient, applied; ///< [b, n, m] views of the arenas
-    at::Tensor p, q;              ///< [b, n, r], [b, m, r]: summed in this step or the last; parts of messages
+    int64_t offset = 0, stride = 0; ///< in the arena
+    at::Tensor gradient;            ///< [b, n, m], view of the arena
+    at::Tensor p, q;                ///< [b, n, r], [b, m, r]: summed in this step or the last; parts of messages
     at::Tensor p_basis, q_basis;
     at::Tensor p_directions, q_directions;
 };
 
-/// What travels as it is: a range of the arenas and its places in the messages.
+/// What travels as it is: a range of the arena and its places in the messages.
 struct Rest {
-    at::Tensor gradient, applied, in_p, in_q;
+    int64_t offset = 0;
+    at::Tensor gradient, in_p, in_q;
 };
 
 struct Bucket {
     std::vector<Batch> batches;
     std::vector<Rest> rests;
     at::Tensor p_message, q_message;
+    at::Tensor q_factors; ///< the beginning of q_message
 };
 
-at::Tensor as_batch(const at::Tensor& flat, const Slice& first, const MatrixSize& size, int64_t count, int64_t stride)
+/// Parts of messages begin where a GPU can read several elements at once.
+int64_t aligned(int64_t elements)
 {
-    return flat.as_strided({count, size.rows, size.columns}, {stride, size.columns, 1},
-                           flat.storage_offset() + first.offset);
+    constexpr int64_t kUnit = 64;
+    return (elements + kUnit - 1) / kUnit * kUnit;
 }
 
 } // namespace
@@ -137,8 +143,9 @@ public:
         std::vector<std::pair<std::string, at::Tensor>> kept;
         for (const auto& [name, tensor] : factors())
             kept.emplace_back(name, tensor.clone());
-        if (!applied_.defined() || applied_.numel() != arena.numel())
-            applied_ = at::zeros_like(arena.gradients());
+        arena_ = arena.gradients();
+        applied_ = at::Tensor();
+        assembled_ = false;
         buckets_.clear();
         int64_t begin = 0;
         size_t place = 0;
@@ -154,6 +161,8 @@ public:
         for (const Slice& slice : arena.slices())
             if (is_compressible(slice.shape, options_))
                 compressed_.push_back(slice);
+        of_p_step_ = pieces_of(Side::P);
+        of_q_step_ = pieces_of(Side::Q);
     }
 
     void begin_step()
@@ -168,16 +177,35 @@ public:
         if (world_.size() == 1)
             return 0;
         const auto& bucket = buckets_[index];
-        if (options_.kind == Compression::PowerSgd) {
-            int64_t rest = 0;
-            for (const auto& piece : bucket.rests)
-                rest += static_cast<int64_t>(piece.gradient.nbytes());
-            return static_cast<int64_t>(bucket.p_message.nbytes() + bucket.q_message.nbytes()) - rest;
-        }
+        if (options_.kind == Compression::PowerSgd)
+            return static_cast<int64_t>(bucket.p_message.nbytes() + bucket.q_factors.nbytes());
         return static_cast<int64_t>((p_step_ ? bucket.p_message : bucket.q_message).nbytes());
     }
 
-    void end_step() { flip(); }
+    void end_step()
+    {
+        pieces_ = p_step_ && options_.kind == Compression::Acp ? &of_p_step_ : &of_q_step_;
+        assembled_ = false;
+        flip();
+    }
+
+    const at::Tensor& applied()
+    {
+        if (assembled_)
+            return applied_;
+        if (!applied_.defined())
+            applied_ = at::zeros_like(arena_);
+        for (const auto& piece : *pieces_) {
+            if (piece.is_factored()) {
+                at::Tensor place = piece.matrices_of(applied_);
+                at::bmm_out(place, piece.p, piece.q.transpose(1, 2));
+            } else {
+                applied_.narrow(0, piece.offset, piece.dense.numel()).copy_(piece.dense);
+            }
+        }
+        assembled_ = true;
+        return applied_;
+    }
 
     void discard_step()
     {
@@ -202,11 +230,30 @@ public:
         return result;
     }
 
-    at::Tensor applied_;
     bool p_step_ = true;
     std::vector<Slice> compressed_;
+    std::vector<GradientPiece> of_p_step_, of_q_step_;       ///< with PowerSGD the latter only
+    const std::vector<GradientPiece>* pieces_ = &of_q_step_; ///< of the step that ended
 
 private:
+    enum class Side { P, Q };
+
+    [[nodiscard]] std::vector<GradientPiece> pieces_of(Side side) const
+    {
+        std::vector<GradientPiece> result;
+        const bool both = options_.kind == Compression::PowerSgd;
+        for (const auto& bucket : buckets_) {
+            for (const auto& batch : bucket.batches)
+                result.push_back({.offset = batch.offset,
+                                  .p = side == Side::P ? batch.p : batch.p_basis,
+                                  .q = side == Side::P ? batch.q_basis : batch.q,
+                                  .stride = batch.stride});
+            for (const auto& rest : bucket.rests)
+                result.push_back({.offset = rest.offset, .dense = side == Side::P || both ? rest.in_p : rest.in_q});
+        }
+        return result;
+    }
+
     void flip() { p_step_ = options_.kind == Compression::PowerSgd || !p_step_; }
 
     Bucket make_bucket(const Arena& arena, size_t& place, int64_t begin, int64_t end)
@@ -244,8 +291,9 @@ private:
         GRADWIND_ASSERT(begin < end);
         Bucket bucket;
         const auto options = arena.gradients().options();
-        bucket.p_message = at::zeros({p_size + rest_size}, options);
-        bucket.q_message = at::zeros({q_size + rest_size}, options);
+        bucket.p_message = at::zeros({aligned(p_size) + rest_size}, options);
+        bucket.q_message = at::zeros({aligned(q_size) + rest_size}, options);
+        bucket.q_factors = bucket.q_message.narrow(0, 0, q_size);
         int64_t p_at = 0, q_at = 0;
         for (const auto& run : runs) {
             bucket.batches.push_back(make_batch(arena, run.first, run.count, run.size));
@@ -258,8 +306,10 @@ private:
             batch.q.copy_(batch.q_directions); // the first basis: random, and the same on all ranks
             batch.p.copy_(batch.p_directions);
         }
+        p_at = aligned(p_at);
+        q_at = aligned(q_at);
         for (const auto& [from, to] : ranges) {
-            bucket.rests.push_back({arena.gradients().narrow(0, from, to - from), applied_.narrow(0, from, to - from),
+            bucket.rests.push_back({from, arena.gradients().narrow(0, from, to - from),
                                     bucket.p_message.narrow(0, p_at, to - from),
                                     bucket.q_message.narrow(0, q_at, to - from)});
             p_at += to - from;
@@ -272,8 +322,9 @@ private:
     {
         const auto& slices = arena.slices();
         const auto device = arena.gradients().device();
-        const int64_t stride = count > 1 ? slices[first + 1].offset - slices[first].offset : size.rows * size.columns;
         Batch batch;
+        batch.offset = slices[first].offset;
+        batch.stride = count > 1 ? slices[first + 1].offset - slices[first].offset : size.rows * size.columns;
         std::vector<at::Tensor> p_directions, q_directions;
         for (size_t place = first; place < first + static_cast<size_t>(count); ++place) {
             const auto& name = slices[place].name;
@@ -281,8 +332,8 @@ private:
             p_directions.push_back(fixed_directions(key_of(name, 1), size.rows, size.rank, device));
             q_directions.push_back(fixed_directions(key_of(name, 2), size.columns, size.rank, device));
         }
-        batch.gradient = as_batch(arena.gradients(), slices[first], size, count, stride);
-        batch.applied = as_batch(applied_, slices[first], size, count, stride);
+        batch.gradient = arena.gradients().as_strided({count, size.rows, size.columns}, {batch.stride, size.columns, 1},
+                                                      arena.gradients().storage_offset() + batch.offset);
         batch.p_directions = at::stack(p_directions);
         batch.q_directions = at::stack(q_directions);
         const auto options = arena.gradients().options();
@@ -302,34 +353,33 @@ private:
     }
 
     static void project_p(Batch& batch) { at::bmm_out(batch.p, batch.gradient, batch.q_basis); }
-    static void project_q(Batch& batch) { at::bmm_out(batch.q, batch.gradient.transpose(1, 2), batch.p_basis); }
     static void subtract(Batch& batch, const at::Tensor& p, const at::Tensor& q)
     {
         batch.gradient.baddbmm_(p, q.transpose(1, 2), 1, -1);
     }
-    static void apply(Batch& batch, const at::Tensor& p, const at::Tensor& q)
+    static void step_p(Batch& batch)
     {
-        at::bmm_out(batch.applied, p, q.transpose(1, 2));
+        if (p_step_on_device(batch.gradient, batch.q_basis, batch.p))
+            return;
+        project_p(batch);
+        subtract(batch, batch.p, batch.q_basis);
     }
-
+    static void step_q(Batch& batch)
+    {
+        if (q_step_on_device(batch.gradient, batch.p_basis, batch.q))
+            return;
+        at::bmm_out(batch.q, batch.gradient.transpose(1, 2), batch.p_basis);
+        subtract(batch, batch.p_basis, batch.q);
+    }
     void exchange_one(Bucket& bucket)
     {
         for (auto& batch : bucket.batches) {
-            if (p_step_) {
-                project_p(batch);
-                subtract(batch, batch.p, batch.q_basis);
-            } else {
-                project_q(batch);
-                subtract(batch, batch.p_basis, batch.q);
-            }
+            if (p_step_)
+                step_p(batch);
+            else
+                step_q(batch);
         }
         sum_with_rest(bucket, p_step_ ? Side::P : Side::Q);
-        for (auto& batch : bucket.batches) {
-            if (p_step_)
-                apply(batch, batch.p, batch.q_basis);
-            else
-                apply(batch, batch.p_basis, batch.q);
-        }
     }
 
     void exchange_both(Bucket& bucket)
@@ -337,33 +387,26 @@ private:
         for (auto& batch : bucket.batches)
             project_p(batch);
         sum_with_rest(bucket, Side::P);
-        int64_t q_size = 0;
         for (auto& batch : bucket.batches) {
             orthonormalise(batch.p, batch.p_directions, batch.p_basis);
-            project_q(batch);
-            subtract(batch, batch.p_basis, batch.q);
-            q_size += batch.q.numel();
+            step_q(batch);
         }
-        if (q_size > 0)
-            world_.all_reduce_sum_(bucket.q_message.narrow(0, 0, q_size));
-        for (auto& batch : bucket.batches)
-            apply(batch, batch.p_basis, batch.q);
+        if (bucket.q_factors.numel() > 0)
+            world_.all_reduce_sum_(bucket.q_factors);
     }
 
-    enum class Side { P, Q };
     void sum_with_rest(Bucket& bucket, Side side)
     {
-        const auto place = [&](Rest& rest) -> at::Tensor& { return side == Side::P ? rest.in_p : rest.in_q; };
         for (auto& rest : bucket.rests)
-            place(rest).copy_(rest.gradient);
+            (side == Side::P ? rest.in_p : rest.in_q).copy_(rest.gradient);
         world_.all_reduce_sum_(side == Side::P ? bucket.p_message : bucket.q_message);
-        for (auto& rest : bucket.rests)
-            rest.applied.copy_(place(rest));
     }
 
     const Group world_;
     const CompressionOptions options_;
     std::vector<Bucket> buckets_;
+    at::Tensor arena_, applied_;
+    bool assembled_ = false;
 };
 
 LowRankExchange::LowRankExchange(Group world, const CompressionOptions& options, at::Device device)
@@ -413,9 +456,15 @@ void LowRankExchange::discard_step()
     impl_->discard_step();
 }
 
+const std::vector<GradientPiece>& LowRankExchange::pieces() const
+{
+    return *impl_->pieces_;
+}
+
 const at::Tensor& LowRankExchange::applied() const
 {
-    return impl_->applied_;
+    const at::NoGradGuard no_grad;
+    return impl_->applied();
 }
 
 std::vector<std::pair<std::string, at::Tensor>> LowRankExchange::factors() const

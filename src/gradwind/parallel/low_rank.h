@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/parallel/engine_options.h"
 #include "gradwind/parallel/exchange.h"
+#include "gradwind/parallel/gradient_piece.h"
 #include "gradwind/parallel/lane.h"
 
 #include <functional>
@@ -40,7 +41,9 @@ public:
     /// The step that ended is not applied: its error and factors are dropped.
     void discard_step();
 
-    /// Gradients to apply, in the order of the arena; zeros in the gaps.
+    /// Gradients to apply after end_step(): factors where they are, the rest from the messages.
+    [[nodiscard]] const std::vector<GradientPiece>& pieces() const;
+    /// The same multiplied out, in the order of the arena, zeros in the gaps; for whoever asks.
     [[nodiscard]] const at::Tensor& applied() const;
     /// Factors by name ("p.<parameter>", "q.<parameter>"), to be written or filled, and the kind of the next step.
     [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> factors() const;

@@ -15,11 +15,18 @@ namespace gradwind::parallel::detail
 {
 
 struct ReadyTracker::Shared {
-    Shared(size_t count, at::Device device) : device(device), seen(count), last(count), expected(count, 0) {}
+    explicit Shared(const Arena& arena)
+        : arena(arena), device(arena.parameters().front().tensor.device()), seen(arena.parameters().size()),
+          last(seen.size()), expected(seen.size(), 0)
+    {
+    }
 
+    const Arena& arena;
     const at::Device device;
 
     std::atomic<Mode> mode = Mode::Off;
+    std::atomic<int64_t> replaced = -1;
+    std::atomic<bool> exceeded = false;
     std::vector<std::atomic<int>> seen;
     std::vector<std::atomic<int64_t>> last; ///< value of the clock at the latest addition; only when recording
     std::atomic<int64_t> clock = 0;
@@ -33,15 +40,22 @@ struct ReadyTracker::Shared {
         const Mode now = mode.load(std::memory_order_acquire);
         if (now == Mode::Off)
             return;
-        const int count = seen[index].fetch_add(1) + 1;
+        // Here, where autograd has just had them in its hands, rather than for all parameters once a step.
+        if (!arena.has_gradient_view(index)) [[unlikely]]
+            replaced.store(static_cast<int64_t>(index), std::memory_order_relaxed);
+        if (now == Mode::Watch)
+            return;
+        const int count = seen[index].fetch_add(1, std::memory_order_relaxed) + 1;
         if (now == Mode::Record) {
             last[index] = clock.fetch_add(1) + 1;
             const std::lock_guard lock(stopwatch_mutex);
             stopwatch->note(1 + index);
         } else if (count == expected[index])
             ready(index);
-        else if (count > expected[index] && expected[index] > 0)
+        else if (count > expected[index] && expected[index] > 0) {
+            exceeded.store(true, std::memory_order_relaxed);
             late(index);
+        }
     }
 };
 
@@ -64,10 +78,10 @@ struct ReadyTracker::Registration {
     std::uintptr_t key;
 };
 
-ReadyTracker::ReadyTracker(const std::vector<NamedParameter>& parameters, std::function<void(size_t)> ready,
-                           std::function<void(size_t)> late)
-    : shared_(std::make_shared<Shared>(parameters.size(), parameters.front().tensor.device()))
+ReadyTracker::ReadyTracker(const Arena& arena, std::function<void(size_t)> ready, std::function<void(size_t)> late)
+    : shared_(std::make_shared<Shared>(arena))
 {
+    const auto& parameters = arena.parameters();
     shared_->ready = std::move(ready);
     shared_->late = std::move(late);
     for (size_t index = 0; index < parameters.size(); ++index) {
@@ -86,8 +100,9 @@ ReadyTracker::~ReadyTracker()
 
 void ReadyTracker::begin(Mode mode)
 {
-    for (auto& count : shared_->seen)
-        count.store(0, std::memory_order_relaxed);
+    if (mode != Mode::Watch)
+        for (auto& count : shared_->seen)
+            count.store(0, std::memory_order_relaxed);
     if (mode == Mode::Record) {
         shared_->stopwatch = make_stopwatch(shared_->device);
         shared_->stopwatch->note(0);
@@ -97,11 +112,16 @@ void ReadyTracker::begin(Mode mode)
 
 void ReadyTracker::end()
 {
-    if (shared_->mode.exchange(Mode::Off) != Mode::Count)
+    if (shared_->mode.exchange(Mode::Off) != Mode::Count || !shared_->exceeded.exchange(false))
         return;
     for (size_t index = 0; index < shared_->expected.size(); ++index)
         if (shared_->expected[index] > 0)
             shared_->expected[index] = std::max(shared_->expected[index], shared_->seen[index].load());
+}
+
+int64_t ReadyTracker::take_replaced()
+{
+    return shared_->replaced.exchange(-1);
 }
 
 std::vector<int> ReadyTracker::seen() const

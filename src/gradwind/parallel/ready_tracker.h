@@ -18,12 +18,13 @@ namespace gradwind::parallel::detail
 class ReadyTracker
 {
 public:
-    enum class Mode { Off, Record, Count };
+    /// Watch: looks only whether gradients are where they belong, which Record and Count do, too.
+    enum class Mode { Off, Watch, Record, Count };
 
+    /// @param arena must outlive the backward passes that are watched
     /// @param ready called with a parameter's index when its expected count is reached; from autograd's threads
     /// @param late called when a gradient comes after that
-    ReadyTracker(const std::vector<NamedParameter>& parameters, std::function<void(size_t)> ready,
-                 std::function<void(size_t)> late);
+    ReadyTracker(const Arena& arena, std::function<void(size_t)> ready, std::function<void(size_t)> late);
     ~ReadyTracker();
     ReadyTracker(const ReadyTracker&) = delete;
     ReadyTracker& operator=(const ReadyTracker&) = delete;
@@ -32,6 +33,8 @@ public:
     void begin(Mode mode);
     /// Ends it. After Count, an expectation that was exceeded is raised.
     void end();
+    /// A parameter whose gradient was found not to be its slice of the arena since the last call; -1: none.
+    [[nodiscard]] int64_t take_replaced();
 
     /// Additions seen per parameter since begin().
     [[nodiscard]] std::vector<int> seen() const;

@@ -4,7 +4,9 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/c10d_seam.h"
+#include "gradwind/parallel/rank_grid.h"
 
+#include <ATen/core/grad_mode.h>
 #include <torch/csrc/distributed/c10d/FileStore.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -68,6 +70,7 @@ struct WorldState : GroupState {
     Environment environment;
     WorldOptions options;
     std::shared_ptr<StoreHandle> store;
+    int n_grids = 0; ///< made so far: each meets in a place of its own in the store
 };
 
 std::shared_ptr<Backend> connect(const WorldState& world, const std::string& scope, int rank, int size)
@@ -94,7 +97,8 @@ std::shared_ptr<GroupState> make_subgroup(const std::shared_ptr<WorldState>& wor
     state->rank = static_cast<int>(std::find(members.begin(), members.end(), own) - members.begin());
     GRADWIND_ASSERT(state->rank < static_cast<int>(members.size()));
     if (members.size() > 1)
-        state->backend = connect(*world, fmt::format("{}/{}", name, id), state->rank, static_cast<int>(members.size()));
+        state->backend = connect(*world, fmt::format("{}/{}/{}", name, id, world->n_grids), state->rank,
+                                 static_cast<int>(members.size()));
     return state;
 }
 
@@ -113,6 +117,43 @@ auto or_comm_error(const std::string& doing, Connect connect)
 }
 
 } // namespace
+
+RankGrid make_rank_grid(const Group& world, int row_size, const std::string& name)
+{
+    GRADWIND_CHECK(row_size >= 1 && world.size() % row_size == 0, ConfigError,
+                   "[layout] {} groups of {} processes do not fill a job of {}: choose a divisor", name, row_size,
+                   world.size());
+    if (row_size == 1)
+        return {Group::self(name), world};
+    const auto state = std::dynamic_pointer_cast<WorldState>(world.state());
+    GRADWIND_ASSERT(state != nullptr);
+    ++state->n_grids;
+    const int row = world.rank() / row_size, column = world.rank() % row_size;
+    std::vector<int> in_row, in_column;
+    for (int place = 0; place < row_size; ++place)
+        in_row.push_back(row * row_size + place);
+    for (int other = column; other < world.size(); other += row_size)
+        in_column.push_back(other);
+    return or_comm_error("making groups of ranks", [&]() -> RankGrid {
+        return {Group(make_subgroup(state, name, row, in_row)),
+                Group(make_subgroup(state, name + "_across", column, in_column))};
+    });
+}
+
+void all_gather_into(const Group& group, const at::Tensor& out, const at::Tensor& x)
+{
+    GRADWIND_CHECK(x.dim() == 1 && x.is_contiguous() && out.is_contiguous() && out.scalar_type() == x.scalar_type() &&
+                       out.numel() == group.size() * x.numel(),
+                   ShapeError, "[all_gather] expected contiguous tensors, the result {} times as long, found {} and {}",
+                   group.size(), x.numel(), out.numel());
+    const at::NoGradGuard no_grad;
+    const std::vector<int64_t> rows(static_cast<size_t>(group.size()), x.numel());
+    if (group.size() == 1 && out.data_ptr() != x.data_ptr())
+        out.copy_(x);
+    group.state()->run(Verb::AllGather, static_cast<int64_t>(x.nbytes()),
+                       [&] { group.state()->backend->all_gather(out, x.detach(), rows); });
+}
+
 } // namespace detail
 
 Group connect_world(const Environment& environment, const WorldOptions& options)

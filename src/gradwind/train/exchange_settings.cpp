@@ -5,6 +5,7 @@
 #include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/parallel/layout_config.h"
 
 #include <algorithm>
 #include <sstream>
@@ -72,6 +73,11 @@ parallel::EngineOptions exchange_settings(const Config& config)
     if (!section || !section->is_map())
         return options;
     read_section(*section, options);
+    options.zero_group_size = static_cast<int>(section->get<int64_t>("zero_group_size", 1));
+    GRADWIND_CHECK(options.zero_group_size >= 1, ConfigError, "[train] expected at least 1 for {}, found {}",
+                   section->at("zero_group_size").where(), options.zero_group_size);
+    if (section->get<bool>("hierarchical", false))
+        options.node_size = parallel::layout_from(config).gpus_per_node;
     GRADWIND_CHECK(
         !section->get<bool>("broadcast_buffers", false) ||
             config.get<int64_t>("system.hardware.num_gpus_per_model", 1) == 1,

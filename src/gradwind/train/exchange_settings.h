@@ -11,8 +11,9 @@
 namespace gradwind::train
 {
 
-/// Bucket caps, wire type and compression of `training.strategy`; what the file `plan` names wins over them.
-/// Compression starts after the warm-up of the learning rate unless the configuration says otherwise.
+/// Bucket caps, wire type, groups and compression of `training.strategy`; a node is what system.hardware says. What the
+/// file `plan` names wins over them. Compression starts after the warm-up of the learning rate unless the configuration
+/// says otherwise.
 /// @throws ConfigError naming the key or the plan's line; for broadcast_buffers with a model over several processes
 [[nodiscard]] parallel::EngineOptions exchange_settings(const Config& config);
 

@@ -59,10 +59,13 @@ RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& referenc
 void RunLoop::restore(const Checkpoint& checkpoint)
 {
     load_tensors(checkpoint.weights, state_of(*job_.model));
-    load_tensors(checkpoint.optimizer, with_compression(checkpoint, steps_.optimizer().state()));
+    auto& optimizer = steps_.optimizer();
+    const auto moments = optimizer.blank();
+    load_tensors(checkpoint.optimizer, with_compression(checkpoint, optimizer.named(moments)));
+    optimizer.adopt(moments);
     restore_compression(checkpoint, steps_.engine(), job_.groups.world);
     load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
-    steps_.optimizer().restore_step_count(state_.optimizer_steps);
+    optimizer.restore_step_count(state_.optimizer_steps);
     saved_step_ = state_.step;
     newest_ = checkpoint.folder;
 }
@@ -193,8 +196,10 @@ void RunLoop::after_step(const StepOutcome& outcome, int64_t n_rollout)
 void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
 {
     if (!outcome.optimizer.applied)
-        progress_.note(fmt::format("step {}: the gradient of `{}` is not finite, the step was skipped", state_.step,
-                                   outcome.optimizer.non_finite_parameter));
+        progress_.note(
+            fmt::format("step {}: the gradient of `{}` is not finite{}, the step was skipped", state_.step,
+                        outcome.optimizer.non_finite_parameter,
+                        outcome.non_finite_rank < 0 ? "" : fmt::format(" on rank {}", outcome.non_finite_rank)));
     StepProgress progress{.step = state_.step,
                           .n_steps = n_steps_in_run_,
                           .epoch = sampler_.epoch(),
@@ -278,9 +283,9 @@ void RunLoop::save(std::vector<std::string> cadences)
     state.metrics_bytes = writer_.log_bytes();
     state.epoch_loss_sum = job_.groups.world.sum(std::array{state_.epoch_loss_sum})[0];
     const auto compression = gather_compression(steps_.engine(), job_.groups.world);
+    auto optimizer = steps_.optimizer().state();
     std::string failure;
     if (job_.is_first()) {
-        auto optimizer = steps_.optimizer().state();
         optimizer.insert(optimizer.end(), compression.begin(), compression.end());
         auto json = to_json(state);
         json["fingerprint"] = fingerprint(job_.config, job_.training->variables());

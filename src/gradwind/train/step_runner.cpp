@@ -37,16 +37,30 @@ parallel::EngineOptions engine_options(const Config& config, std::vector<std::st
     return options;
 }
 
+namespace
+{
+
+/// Nodes are those of the layout in effect: processes may be others than system.hardware asks for.
+parallel::EngineOptions options_of(const Job& job, std::vector<std::string> order)
+{
+    auto options = engine_options(job.config, std::move(order));
+    if (job.config.get<bool>("training.strategy.hierarchical", false))
+        options.node_size = job.groups.layout.options().gpus_per_node;
+    return options;
+}
+
+} // namespace
+
 StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
     : job_(job), hooks_(hooks),
-      engine_(trainable_parameters(*job.model), job.groups.world, engine_options(job.config, std::move(order))),
+      engine_(trainable_parameters(*job.model), job.groups.world, options_of(job, std::move(order))),
       broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
 {
     engine_.broadcast_parameters();
     broadcast_buffers();
     hooks_.started(job_, engine_);
     optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
-                                         job.settings.optimizer, job.settings.clip);
+                                         job.settings.optimizer, job.settings.clip, engine_.state_share());
     layout_version_ = engine_.layout_version();
 }
 
@@ -65,25 +79,71 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
             own.push_back(&micro);
+    std::vector<Pending> pending;
     for (const auto* micro : own)
-        forward_and_backward(*micro, feeder, n_rollout, outcome,
-                             micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate);
+        pending.push_back(forward_and_backward(
+            *micro, feeder, n_rollout, micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate));
     engine_.finish();
     follow_layout();
     hooks_.summed(engine_);
-    outcome.optimizer = optimizer_->step(lr);
-    hooks_.updated(engine_, outcome);
-    if (outcome.optimizer.applied) {
-        n_skipped_in_a_row_ = 0;
-    } else {
-        engine_.discard_step();
-        explain_non_finite(outcome, n_rollout);
+    optimizer_->queue(lr, engine_.gradient_pieces());
+    engine_.share_parameters();
+    // Only now does the host wait for a device, once a step.
+    for (auto& batch : pending) {
+        const double value = batch.share.item<double>();
+        outcome.loss_share += value;
+        outcome.batches.push_back({value * batch.to_mean, std::move(batch.anchors)});
     }
+    outcome.optimizer = optimizer_->verdict();
+    hooks_.updated(engine_, outcome);
+    if (outcome.optimizer.applied)
+        n_skipped_in_a_row_ = 0;
+    else
+        after_skip(samples, n_rollout, outcome);
     return outcome;
 }
 
-void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
-                                      StepOutcome& outcome, parallel::Sync sync)
+void StepRunner::after_skip(const StepSamples& samples, int64_t n_rollout, StepOutcome& outcome)
+{
+    const bool compressed = engine_.compression_state().active;
+    bool finite = !compressed || has_finite_gradients(); // what a rank did not send is still its own
+    engine_.discard_step();
+    explain_non_finite(outcome, n_rollout);
+    if (!compressed) {
+        repeat_backward(samples, outcome, n_rollout);
+        finite = has_finite_gradients();
+    }
+    const auto words = job_.groups.world.all_gather_bytes(finite ? "" : "not finite");
+    for (size_t rank = words.size(); rank-- > 0;)
+        if (!words[rank].empty())
+            outcome.non_finite_rank = int(rank);
+}
+
+void StepRunner::repeat_backward(const StepSamples& samples, const StepOutcome& outcome, int64_t n_rollout)
+{
+    std::vector<std::vector<int64_t>> batches;
+    for (const auto& batch : outcome.batches)
+        batches.push_back(batch.anchors);
+    BatchFeeder feeder(
+        job_.training, std::move(batches),
+        {.device = job_.device,
+         .dtype = job_.dtype,
+         .n_threads = 1,
+         .prefetch_batches = 1,
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
+    engine_.begin_step();
+    for (const auto& micro : samples.micro_batches)
+        if (!micro.samples.empty())
+            (void)forward_and_backward(micro, feeder, n_rollout, parallel::Sync::Accumulate);
+}
+
+bool StepRunner::has_finite_gradients() const
+{
+    return at::isfinite(engine_.own_gradients()).all().item<bool>();
+}
+
+StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
+                                                     parallel::Sync sync)
 {
     auto raw = feeder.next();
     hooks_.was_read(raw);
@@ -100,11 +160,9 @@ void StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feed
     }
     engine_.begin_backward(sync);
     share.backward();
-    const double value = share.item<double>();
-    outcome.loss_share += value;
     const double own_samples = double(raw.anchors.size());
-    const double mean = job_.loss->additive() ? value / (micro.sample_weight * own_samples) : value;
-    outcome.batches.push_back({mean, std::move(raw.anchors)});
+    const double to_mean = job_.loss->additive() ? 1 / (micro.sample_weight * own_samples) : 1;
+    return {share.detach(), to_mean, std::move(raw.anchors)};
 }
 
 void StepRunner::broadcast_buffers()
@@ -119,7 +177,7 @@ void StepRunner::follow_layout()
 {
     if (layout_version_ == engine_.layout_version())
         return;
-    optimizer_->move_to(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients());
+    optimizer_->move_to(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(), engine_.state_share());
     layout_version_ = engine_.layout_version();
 }
 

@@ -21,6 +21,7 @@ struct StepOutcome {
     int64_t n_global = 0;
     double lr = 0;
     OptimizerStep optimizer;
+    int non_finite_rank = -1; ///< of a skipped step: the first rank whose own gradients were not finite; -1: unknown
 };
 
 /// The model's parameters as the gradient engine wants them, in order of registration.
@@ -45,13 +46,24 @@ public:
     [[nodiscard]] parallel::GradientEngine& engine() { return engine_; }
 
 private:
-    void forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout, StepOutcome& outcome,
-                              parallel::Sync sync);
+    /// What is known of a batch while a device still works on it.
+    struct Pending {
+        at::Tensor share; ///< of the loss, no dimensions
+        double to_mean = 1;
+        std::vector<int64_t> anchors;
+    };
+    [[nodiscard]] Pending forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
+                                               parallel::Sync sync);
     /// Rank 0's on all ranks: once at the start, and before every step if the configuration asks for it. Nothing for
     /// a model over several processes.
     void broadcast_buffers();
     void follow_layout();
+    /// After a step that was not applied: drops it, and finds out why and on which rank. Rare, and slow.
+    void after_skip(const StepSamples& samples, int64_t n_rollout, StepOutcome& outcome);
     void explain_non_finite(const StepOutcome& outcome, int64_t n_rollout);
+    /// Runs this rank's batches again, without exchange: sums do not tell who brought in what.
+    void repeat_backward(const StepSamples& samples, const StepOutcome& outcome, int64_t n_rollout);
+    [[nodiscard]] bool has_finite_gradients() const;
 
     Job& job_;
     StepHooks& hooks_;

@@ -7,6 +7,7 @@
 #include "gradwind/train/schedule.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace gradwind::verify
 {
@@ -186,6 +187,10 @@ std::vector<std::string> overrides_for(const Config& config, const CommonWork& w
     for (const auto& [key, value] : own)
         if (config.has(fmt::format("training.strategy.{}", key)))
             result.push_back(fmt::format("training.strategy.{}={}", key, value));
+    // As many processes share the optimiser's state as their number allows.
+    if (const auto zero = config.get<int64_t>("training.strategy.zero_group_size", 1); zero > 1)
+        result.push_back(
+            fmt::format("training.strategy.zero_group_size={}", std::gcd(zero, int64_t(groups.gpus_per_node))));
     // The first steps of a warm-up hardly move the weights: there would be little to compare.
     if (config.has("training.optimization.lr_scheduler.warmup_t"))
         result.emplace_back("training.optimization.lr_scheduler.warmup_t=0");

@@ -76,7 +76,7 @@ public:
     {
         hooks_.summed(engine);
         ++step_;
-        look_at("gradient", engine, engine.flat_gradients());
+        look_at("gradient", engine, engine.whole_gradients());
     }
     void updated(parallel::GradientEngine& engine, const train::StepOutcome& outcome) override
     {

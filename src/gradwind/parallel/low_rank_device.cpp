@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/parallel/low_rank_device.h"
+
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/low_rank_cuda.h"
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+namespace gradwind::parallel::detail
+{
+namespace
+{
+
+bool is_for_kernels(const at::Tensor& m, const at::Tensor& factor)
+{
+    return m.is_cuda() && m.scalar_type() == at::kFloat && m.stride(2) == 1 && m.stride(1) == m.size(2) &&
+           factor.is_contiguous() && m.numel() > 0;
+}
+
+MatrixBatch batch_of(const at::Tensor& m, int64_t rank)
+{
+    return {.data = m.data_ptr<float>(),
+            .stride = m.stride(0),
+            .count = m.size(0),
+            .rows = m.size(1),
+            .columns = m.size(2),
+            .rank = rank};
+}
+
+void check(const char* failure)
+{
+    GRADWIND_CHECK(failure == nullptr, InternalError, "[gradients] the GPU reports: {}", failure);
+}
+
+} // namespace
+
+bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& p)
+{
+    if (!is_for_kernels(m, p) || !takes(batch_of(m, p.size(2))))
+        return false;
+    const c10::cuda::CUDAGuard guard(m.device());
+    check(p_step_cuda(batch_of(m, p.size(2)), basis.data_ptr<float>(), p.data_ptr<float>(),
+                      c10::cuda::getCurrentCUDAStream(m.device().index()).stream()));
+    return true;
+}
+
+bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q)
+{
+    if (!is_for_kernels(m, q) || !takes(batch_of(m, q.size(2))))
+        return false;
+    const c10::cuda::CUDAGuard guard(m.device());
+    const auto batch = batch_of(m, q.size(2));
+    const auto space = at::empty({q_step_space(batch)}, m.options());
+    check(q_step_cuda(batch, basis.data_ptr<float>(), q.data_ptr<float>(), space.data_ptr<float>(),
+                      c10::cuda::getCurrentCUDAStream(m.device().index()).stream()));
+    return true;
+}
+
+} // namespace gradwind::parallel::detail

@@ -1,0 +1,16 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// A step of low-rank compression by kernels of a GPU; private to parallel.
+#pragma once
+#include <ATen/core/Tensor.h>
+
+namespace gradwind::parallel::detail
+{
+
+/// p = m basis, m -= p basis^T, queued on the current stream. @param m [b, n, m], rows contiguous, equal strides
+/// @return false, and nothing was done, where there are no kernels for this
+[[nodiscard]] bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& p);
+/// q = m^T basis, m -= basis q^T.
+[[nodiscard]] bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q);
+
+} // namespace gradwind::parallel::detail

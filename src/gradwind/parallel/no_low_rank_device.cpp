@@ -1,0 +1,19 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for low_rank_device.cpp in a build without CUDA.
+#include "gradwind/parallel/low_rank_device.h"
+
+namespace gradwind::parallel::detail
+{
+
+bool p_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
+{
+    return false;
+}
+
+bool q_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
+{
+    return false;
+}
+
+} // namespace gradwind::parallel::detail

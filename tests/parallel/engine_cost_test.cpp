@@ -1,0 +1,89 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// What a step of the gradient engine costs the host besides the sums.
+#include "gradwind/parallel/gradient_engine.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+namespace
+{
+std::atomic<int64_t> n_allocations = 0;
+}
+
+void* operator new(std::size_t size)
+{
+    n_allocations.fetch_add(1, std::memory_order_relaxed);
+    if (void* memory = std::malloc(size == 0 ? 1 : size))
+        return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept
+{
+    std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept
+{
+    std::free(memory);
+}
+
+namespace gradwind::parallel
+{
+namespace
+{
+
+int64_t allocations_in(const auto& work)
+{
+    const int64_t before = n_allocations;
+    work();
+    return n_allocations - before;
+}
+
+at::Tensor loss_of(const std::vector<NamedParameter>& parameters)
+{
+    at::Tensor loss = at::zeros({});
+    for (const auto& parameter : parameters)
+        loss = loss + parameter.tensor.sum();
+    return loss;
+}
+
+TEST(EngineCost, AStepAllocatesNothingOnceItIsWarm)
+{
+    std::vector<NamedParameter> parameters;
+    for (int i = 0; i < 200; ++i)
+        parameters.push_back({"p" + std::to_string(i), at::ones({16}).requires_grad_()});
+    GradientEngine engine(parameters, Group::self(), {.bucket_cap_mb = 0.01, .first_bucket_mb = 0.01});
+    ASSERT_GT(engine.bucket_ends().size(), 3u);
+    std::vector<int64_t> own, of_hooks;
+    for (int step = 0; step < 5; ++step) {
+        const auto first = loss_of(parameters), second = loss_of(parameters), last = loss_of(parameters);
+        // The same backward before the engine looks at gradients, while it only watches them, and while it counts them.
+        const int64_t unwatched = allocations_in([&] { torch::autograd::backward({first}, {}); });
+        int64_t count = allocations_in([&] {
+            engine.begin_step();
+            engine.begin_backward(Sync::Accumulate);
+        });
+        const int64_t watched = allocations_in([&] { torch::autograd::backward({second}, {}); });
+        count += allocations_in([&] { engine.begin_backward(Sync::Reduce); });
+        const int64_t counted = allocations_in([&] { torch::autograd::backward({last}, {}); });
+        count += allocations_in([&] {
+            engine.finish();
+            (void)engine.gradient_pieces().size();
+        });
+        own.push_back(count);
+        of_hooks.push_back(watched + counted - 2 * unwatched);
+    }
+    EXPECT_GT(own.front(), 0) << "the first step lays out; does the count work?";
+    for (size_t step = 2; step < own.size(); ++step) {
+        EXPECT_EQ(own[step], 0) << step;
+        EXPECT_EQ(of_hooks[step], 0) << step;
+    }
+}
+
+} // namespace
+} // namespace gradwind::parallel
