@@ -74,6 +74,12 @@ TEST(Resume, AfterSigtermInMidEpochAndAtItsEnd)
     stop_and_resume({2, 4, 7}, 1, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); }, {});
 }
 
+TEST(Resume, AfterSigtermAtTheLastStepOfAll)
+{
+    // The validation of its epoch is still to do, and done once only however often it is resumed.
+    stop_and_resume({8}, 1, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); }, {"training.max_steps=8"});
+}
+
 TEST(Resume, AfterSigkillFromTheNewestCheckpoint)
 {
     stop_and_resume(

@@ -72,6 +72,8 @@ void RunLoop::restore(const Checkpoint& checkpoint)
 
 TrainResult RunLoop::run()
 {
+    if (finished() && sampler_.next_step() > 0)
+        train_epoch(); // a signal at the last step left the end of its epoch to do
     while (!finished() && !interrupted_)
         train_epoch();
     if (saved_step_ != state_.step && job_.settings.checkpoint.enabled)
@@ -138,6 +140,8 @@ void RunLoop::train_epoch()
     sampler_.begin_epoch(int64_t(anchors.size()));
     if (n_steps_in_run_ == 0)
         plan_run();
+    if (finished() && sampler_.next_step() < sampler_.n_steps())
+        return;
     auto batches = remaining_batches(anchors);
     hooks_.planned(batches);
     BatchFeeder feeder(
@@ -255,6 +259,7 @@ void RunLoop::finish_epoch(int64_t n_rollout)
     state_.epoch_loss_sum = 0;
     state_.epoch_samples = 0;
     sampler_.end_epoch();
+    saved_step_ = -1; // a checkpoint of the last step is before the epoch's end
     if (auto due = cadence_.after_epoch(epoch); !due.empty())
         save(std::move(due));
 }
