@@ -57,8 +57,10 @@ c10::intrusive_ptr<c10d::Store> open_store(const Environment& environment, std::
         return c10::make_intrusive<c10d::FileStore>(meeting.file.string(),
                                                     -1); // -1: whoever made the folder removes it
     c10d::TCPStoreOptions options;
-    options.port = static_cast<uint16_t>(meeting.port);
-    options.isServer = environment.rank == 0 && !meeting.served;
+    // A store that the launcher serves may be of another PyTorch than this one, and their protocols differ: ours is at
+    // the next port of the same host, where rank 0 runs.
+    options.port = static_cast<uint16_t>(meeting.served ? meeting.port + 1 : meeting.port);
+    options.isServer = environment.rank == 0;
     options.numWorkers = static_cast<std::size_t>(environment.world);
     options.waitWorkers = false;
     options.timeout = timeout;
