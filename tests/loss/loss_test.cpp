@@ -29,8 +29,12 @@ std::vector<std::string> all_losses()
             plain("LogCoshLoss"),
             plain("RMSELoss"),
             plain("CRPS", R"(, "alpha": 0.95)"),
+            plain("CRPS", R"(, "alpha": 0.3, "backend": "naive")"),
+            plain("AlmostFairKernelCRPS", R"(, "alpha": 0.7)"),
+            plain("KernelCRPS", R"(, "fair": false)"),
             plain("EnergyScoreLoss", R"(, "norm_over": "spatial")"),
             plain("EnergyScoreLoss", R"(, "norm_over": "variables", "fair": false)"),
+            plain("EnergyScoreLoss", R"(, "norm_over": "spatial_and_variables")"),
             R"({"_target_": "CombinedLoss", "loss_weights": [0.3, 0.7], )" + kFull +
                 R"(, "losses": [{"_target_": "MSELoss"}, {"_target_": "MAELoss", "scalers": ["nodes"]}]})",
             R"({"_target_": "TimeAggregateLossWrapper", "time_aggregation_types": ["mean", "max", "diff"],
@@ -182,6 +186,39 @@ TEST(Loss, SelectedVariablesOnlyAndAgainstOtherTargets)
     const auto by_range = loss->by_range(pred, target, ranges);
     EXPECT_NEAR(by_range[0].item<double>(), expected, 1e-12 * expected);
     EXPECT_EQ(by_range[1].item<double>(), 0.0);
+}
+
+TEST(Loss, ScalersReachInnerLossesAsInTheOriginal)
+{
+    const auto [pred, target] = random_batch(1, at::kDouble);
+    const auto value = [&](const std::string& description) {
+        return (*build(description))(pred, target).item<double>();
+    };
+    const auto aggregate = [](const std::string& outer, const std::string& inner) {
+        return R"({"_target_": "TimeAggregateLossWrapper", "time_aggregation_types": ["mean", "diff"])" + outer +
+               R"(, "loss_fn": {"_target_": "MSELoss")" + inner + "}}";
+    };
+    const auto both = value(aggregate(R"(, "scalers": ["general"])", R"(, "scalers": ["nodes"])"));
+    EXPECT_EQ(both, value(aggregate("", R"(, "scalers": ["nodes", "general"])")));
+    EXPECT_NE(both, value(aggregate("", R"(, "scalers": ["nodes"])")));
+    // Those of a combined loss reach parts without a list of their own, but no loss inside scales.
+    const auto combined = [](const std::string& part) {
+        return R"({"_target_": "CombinedLoss", "scalers": ["nodes"], "losses": [)" + part + "]}";
+    };
+    const std::string plain_mae = R"({"_target_": "MAELoss"})";
+    EXPECT_EQ(value(combined(plain_mae)), value(R"({"_target_": "MAELoss", "scalers": ["nodes"]})"));
+    EXPECT_EQ(value(combined(R"({"_target_": "MultiscaleLossWrapper", "per_scale_loss": )" + plain_mae + "}")),
+              value(plain_mae));
+}
+
+TEST(Loss, TheNewestScoreHasADefaultOfItsOwn)
+{
+    const auto [pred, target] = random_batch(3, at::kDouble);
+    const auto value = [&](const std::string& description) {
+        return (*build(description))(pred, target).item<double>();
+    };
+    EXPECT_EQ(value(R"({"_target_": "CRPS"})"), value(R"({"_target_": "CRPS", "alpha": 0.95})"));
+    EXPECT_EQ(value(R"({"_target_": "AlmostFairKernelCRPS"})"), value(R"({"_target_": "CRPS", "alpha": 1.0})"));
 }
 
 TEST(Loss, HalfPrecisionIsWidened)

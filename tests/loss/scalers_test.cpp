@@ -81,7 +81,16 @@ INSTANTIATE_TEST_SUITE_P(
         BadRow{R"({"_target_": "HuberLoss", "delta": 0})", "{}",
                "[loss] delta of HuberLoss must be positive, got 0 (key `` (test.yaml))"},
         BadRow{R"({"_target_": "CRPS", "alpha": 1.5})", "{}",
-               "[loss] alpha of the CRPS must be in [0, 1], got 1.5 (key `` (test.yaml))"}));
+               "[loss] alpha of the CRPS must be in [0, 1], got 1.5 (key `` (test.yaml))"},
+        BadRow{R"({"_target_": "MultiscaleLossWrapper", "multiscale_config": {"num_scales": 3}, "weights": [1],
+                   "per_scale_loss": {"_target_": "CRPS"}})",
+               "{}",
+               "[loss] key `multiscale_config` (test.yaml) lists no loss_matrices; smoothing matrices that are made "
+               "from the graph are not available yet, so store them and name the files"},
+        BadRow{R"({"_target_": "TimeAggregateLossWrapper", "time_aggregation_types": ["mean"], "scalers": ["nodes"],
+                   "loss_fn": {"_target_": "MSELoss", "scalers": ["nodes"]}})",
+               "{}",
+               "[loss] key `loss_fn` (test.yaml) and the loss around it both list the scaler `nodes`; keep one"}));
 
 at::Tensor values_of(const char* name, const LossInputs& inputs, const char* scalers = kScalers)
 {

@@ -20,12 +20,18 @@ namespace
 
 using ScalerNames = std::vector<std::string>;
 
-std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited);
+/// Scalers that a loss has from the losses around it.
+struct Inherited {
+    ScalerNames instead; ///< where it lists none itself
+    ScalerNames besides; ///< with those that it lists
+};
+
+std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const Inherited& inherited);
 
 /// Scalers of this loss: its own list, else those of the loss around it.
-ScalerNames scaler_names(const Config& config, const ScalerNames& inherited)
+ScalerNames scaler_names(const Config& config, const Inherited& inherited)
 {
-    return config.find("scalers") ? config.get<ScalerNames>("scalers", {}) : inherited;
+    return config.find("scalers") ? config.get<ScalerNames>("scalers", {}) : inherited.instead;
 }
 
 std::vector<int64_t> positions(const std::vector<std::string>& wanted, const std::vector<std::string>& names,
@@ -66,12 +72,19 @@ SelectedColumns select_variables(const Config& config, const VariableTable& vari
     return out;
 }
 
-CombinedScalers find_scalers(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited,
+CombinedScalers find_scalers(const Config& config, const ScalerSet& scalers, const Inherited& inherited,
                              const std::vector<int64_t>& pred_columns)
 {
     std::vector<Scaler> used;
-    for (const auto& name : scalers.select(scaler_names(config, inherited), config.where()))
-        used.push_back(scalers.get(name));
+    std::vector<std::string> names;
+    for (const auto& list : {scaler_names(config, inherited), inherited.besides})
+        for (const auto& name : scalers.select(list, config.where())) {
+            GRADWIND_CHECK(std::find(names.begin(), names.end(), name) == names.end(), ConfigError,
+                           "[loss] {} and the loss around it both list the scaler `{}`; keep one", config.where(),
+                           name);
+            names.push_back(name);
+            used.push_back(scalers.get(name));
+        }
     return combine_scalers(used, pred_columns, config.where());
 }
 
@@ -113,7 +126,9 @@ void read_options(const Config& config, ErrorSpec& spec)
     spec.huber_delta = config.get<double>("delta", 1.0);
     GRADWIND_CHECK(spec.huber_delta > 0, ConfigError, "[loss] delta of HuberLoss must be positive, got {} ({})",
                    spec.huber_delta, config.where());
-    spec.crps_alpha = config.get<double>("alpha", config.get<bool>("fair", true) ? 1.0 : 0.0);
+    // The newest class has another default than those before it.
+    const double fallback = config.target() == "CRPS" ? 0.95 : (config.get<bool>("fair", true) ? 1.0 : 0.0);
+    spec.crps_alpha = config.get<double>("alpha", fallback);
     GRADWIND_CHECK(spec.crps_alpha >= 0 && spec.crps_alpha <= 1, ConfigError,
                    "[loss] alpha of the CRPS must be in [0, 1], got {} ({})", spec.crps_alpha, config.where());
     const auto backend = config.get<std::string>("backend", "stable");
@@ -122,7 +137,7 @@ void read_options(const Config& config, ErrorSpec& spec)
 }
 
 std::unique_ptr<Loss> build_leaf(const LeafClass& leaf, const Config& config, const ScalerSet& scalers,
-                                 const ScalerNames& inherited)
+                                 const Inherited& inherited)
 {
     require_leaf_keys(config, leaf.options);
     ErrorSpec spec;
@@ -135,7 +150,7 @@ std::unique_ptr<Loss> build_leaf(const LeafClass& leaf, const Config& config, co
     return std::make_unique<LeafLoss>(std::move(spec), std::move(combined), leaf.root);
 }
 
-std::unique_ptr<Loss> build_energy_score(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+std::unique_ptr<Loss> build_energy_score(const Config& config, const ScalerSet& scalers, const Inherited& inherited)
 {
     require_leaf_keys(config, {"fair", "norm_over", "no_autocast"});
     static const std::map<std::string, EnergyNorm> known = {{"spatial", EnergyNorm::Spatial},
@@ -157,7 +172,7 @@ std::unique_ptr<Loss> build_energy_score(const Config& config, const ScalerSet& 
     return std::make_unique<EnergyScoreLoss>(std::move(options), std::move(combined));
 }
 
-std::unique_ptr<Loss> build_combined(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+std::unique_ptr<Loss> build_combined(const Config& config, const ScalerSet& scalers, const Inherited& inherited)
 {
     require_known_keys(config, {"_target_", "scalers", "losses", "loss_weights", "ignore_nans"});
     const auto losses = config.at("losses").items();
@@ -169,11 +184,11 @@ std::unique_ptr<Loss> build_combined(const Config& config, const ScalerSet& scal
                    config.where());
     std::vector<CombinedLoss::Part> parts;
     for (size_t i = 0; i < losses.size(); ++i)
-        parts.push_back({weights[i], build(losses[i], scalers, scaler_names(config, inherited))});
+        parts.push_back({weights[i], build(losses[i], scalers, {scaler_names(config, inherited), inherited.besides})});
     return std::make_unique<CombinedLoss>(std::move(parts), "combinedloss");
 }
 
-std::unique_ptr<Loss> build_time_aggregate(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+std::unique_ptr<Loss> build_time_aggregate(const Config& config, const ScalerSet& scalers, const Inherited& inherited)
 {
     require_known_keys(config, {"_target_", "scalers", "time_aggregation_types", "loss_fn", "ignore_nans"});
     static const std::map<std::string, TimeAggregate> known = {{"mean", TimeAggregate::Mean},
@@ -189,7 +204,9 @@ std::unique_ptr<Loss> build_time_aggregate(const Config& config, const ScalerSet
         aggregates.push_back(found->second);
     }
     GRADWIND_CHECK(!aggregates.empty(), ConfigError, "[loss] {} is empty", config.at("time_aggregation_types").where());
-    auto inner = build(config.at("loss_fn"), scalers, scaler_names(config, inherited));
+    auto besides = scaler_names(config, inherited);
+    besides.insert(besides.end(), inherited.besides.begin(), inherited.besides.end());
+    auto inner = build(config.at("loss_fn"), scalers, {{}, std::move(besides)});
     return std::make_unique<TimeAggregateLoss>(std::move(aggregates), std::move(inner));
 }
 
@@ -219,11 +236,18 @@ std::vector<std::optional<ops::Projection>> smoothing_matrices(const Config& sec
     return out;
 }
 
-std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+/// The scalers of a loss around it do not reach what it does at each scale, as in the original.
+std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& scalers)
 {
     require_known_keys(config, {"_target_", "multiscale_config", "weights", "per_scale_loss", "keep_batch_sharded",
-                                "loss_matrices", "loss_matrices_path", "scalers"});
+                                "loss_matrices", "loss_matrices_path", "scalers", "autocast",
+                                "sparse_projector_num_chunks", "ignore_nans"});
     const auto from = config.has("multiscale_config") ? config.at("multiscale_config") : config;
+    GRADWIND_CHECK(
+        !config.has("multiscale_config") || from.has("loss_matrices"), ConfigError,
+        "[loss] {} lists no loss_matrices; smoothing matrices that are made from the graph are not available "
+        "yet, so store them and name the files",
+        from.where());
     auto matrices = smoothing_matrices(from, scalers.inputs());
     if (matrices.empty())
         matrices.emplace_back();
@@ -234,10 +258,10 @@ std::unique_ptr<Loss> build_multiscale(const Config& config, const ScalerSet& sc
     std::vector<MultiscaleLoss::Scale> scales;
     for (size_t i = 0; i < weights.size(); ++i)
         scales.push_back({weights[i], std::move(matrices[i])});
-    return std::make_unique<MultiscaleLoss>(std::move(scales), build(config.at("per_scale_loss"), scalers, inherited));
+    return std::make_unique<MultiscaleLoss>(std::move(scales), build(config.at("per_scale_loss"), scalers, {}));
 }
 
-std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const ScalerNames& inherited)
+std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, const Inherited& inherited)
 {
     const auto target = config.target();
     std::vector<std::string> known = {"CombinedLoss", "TimeAggregateLossWrapper", "MultiscaleLossWrapper",
@@ -247,7 +271,7 @@ std::unique_ptr<Loss> build(const Config& config, const ScalerSet& scalers, cons
     if (target == known[1])
         return build_time_aggregate(config, scalers, inherited);
     if (target == known[2])
-        return build_multiscale(config, scalers, inherited);
+        return build_multiscale(config, scalers);
     if (target == known[3])
         return build_energy_score(config, scalers, inherited);
     for (const auto& leaf : leaf_classes()) {
