@@ -6,6 +6,7 @@
 #include "gradwind/grid/npz.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 namespace gradwind::grid
@@ -21,6 +22,32 @@ std::vector<int64_t> as_integers(const std::vector<double>& values)
     for (const auto value : values)
         out.push_back(std::abs(value) < 0x1p53 ? int64_t(value) : -1);
     return out;
+}
+
+/// The sum in numpy's order, whose rounding the original's normalised weights have.
+float pairwise_sum(const float* values, size_t n)
+{
+    constexpr size_t lanes = 8, block = 128;
+    if (n < lanes) {
+        float sum = -0.0F;
+        for (size_t i = 0; i < n; ++i)
+            sum += values[i];
+        return sum;
+    }
+    if (n > block) {
+        const auto half = n / 2 - n / 2 % lanes;
+        return pairwise_sum(values, half) + pairwise_sum(values + half, n - half);
+    }
+    std::array<float, lanes> r;
+    std::copy_n(values, lanes, r.begin());
+    size_t i = lanes;
+    for (; i + lanes <= n; i += lanes)
+        for (size_t k = 0; k < lanes; ++k)
+            r[k] += values[i + k];
+    float sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+    for (; i < n; ++i)
+        sum += values[i];
+    return sum;
 }
 
 } // namespace
@@ -59,14 +86,22 @@ SparseMatrix read_sparse_npz(const std::filesystem::path& path)
 
 SparseMatrix row_normalised(SparseMatrix matrix)
 {
+    std::vector<std::pair<int64_t, float>> row_values;
+    std::vector<float> values;
     for (int64_t row = 0; row < matrix.n_rows; ++row) {
         const auto begin = matrix.row_ptr[size_t(row)], end = matrix.row_ptr[size_t(row) + 1];
-        double sum = 0;
+        row_values.clear();
         for (auto i = begin; i < end; ++i)
-            sum += matrix.values[size_t(i)];
+            row_values.emplace_back(matrix.col[size_t(i)], float(matrix.values[size_t(i)]));
+        std::stable_sort(row_values.begin(), row_values.end(),
+                         [](const auto& a, const auto& b) { return a.first < b.first; });
+        values.clear();
+        for (const auto& [col, value] : row_values)
+            values.push_back(value);
+        const float sum = values.empty() ? 0 : values.front() + pairwise_sum(values.data() + 1, values.size() - 1);
         if (sum != 0)
             for (auto i = begin; i < end; ++i)
-                matrix.values[size_t(i)] = double(float(matrix.values[size_t(i)] / sum));
+                matrix.values[size_t(i)] = double(float(matrix.values[size_t(i)]) * (1.0F / sum));
     }
     return matrix;
 }
