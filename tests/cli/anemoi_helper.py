@@ -63,6 +63,8 @@ def make_old(checkpoint, output):
                           ("processor_graph_provider", ("hidden", "to", "hidden")),
                           ("decoder_graph_provider.data", ("hidden", "to", "data"))):
         name = f"model.model.{provider}.trainable.trainable"
+        if name not in state:
+            continue
         rows = torch.empty_like(state[name])
         rows[torch.argsort(graph[key].edge_index[1], stable=True)] = state[name]
         state[name] = rows

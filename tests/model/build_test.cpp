@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/core/error.h"
+#include "gradwind/model/freeze.h"
 #include "tests/support/small_network.h"
 
 #include <gtest/gtest.h>
@@ -35,10 +36,14 @@ const BadSection kBadSections[] = {
     {"/processor/mlp_hidden_ratio", "0.0", "must be at least 1"},
     {"/processor/sub_graph_edge_attributes", R"(["edge_lenght"])", "did you mean `edge_length`?"},
     {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.Gelo"}})", "available are GELU"},
-    {"/layer_kernels", R"({"LayerNorm": {"_target_": "RMSNorm"}})", "available are LayerNorm"},
+    {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.ELU", "alfa": 2}})", "did you mean `alpha`?"},
+    {"/processor/layer_kernels", R"({"Activation": {"_target_": "torch.nn.GELU", "approximate": "sine"}})",
+     "expected none or tanh"},
+    {"/layer_kernels", R"({"LayerNorm": {"_target_": "GroupNorm"}})", "available are LayerNorm"},
+    {"/layer_kernels", R"({"Linear": {"_target_": "Linear", "bias": false}})", "without it are not available yet"},
     {"/processor/layer_kernels", R"({"LayerNorm": {"_target_": "ConditionalLayerNorm"}})",
      "have no ConditionalLayerNorm"},
-    {"/layer_kernels", R"({"LayerNorm": {"_target_": "LayerNorm", "eps": 1e-6}})", "must be 1e-5"},
+    {"/layer_kernels", R"({"LayerNorm": {"_target_": "LayerNorm", "eps": 0}})", "must be above 0"},
     {"/num_channels", "0", "must be in [1"},
     {"/residual", R"({"_target_": "TruncatedConnection"})", "needs truncation_down_file_path"},
     {"/residual", R"({"_target_": "SkipConnection", "step": 2})", "must be in [-2, 1]"},
@@ -95,6 +100,11 @@ TEST(BuildModel, TheSpellingOfTheReleaseBeforeGivesTheSameNetwork)
 TEST(BuildModel, ZeroOutputWeightsGiveTheInputBack)
 {
     auto section = small_section();
+    for (const auto* part : {"encoders", "decoders"}) {
+        auto& mapper = section[part]["0"]["mapper"];
+        mapper["_target_"] = part[0] == 'e' ? "GraphTransformerForwardMapper" : "GraphTransformerBackwardMapper";
+        mapper["num_heads"] = 2;
+    }
     section["decoders"]["0"]["mapper"]["initialise_data_extractor_zero"] = true;
     const auto network = small_network(section, small_graph());
     initialise_weights(*network, 1);
@@ -104,6 +114,26 @@ TEST(BuildModel, ZeroOutputWeightsGiveTheInputBack)
         EXPECT_TRUE(at::equal(y.select(1, t).select(-1, 0), x.select(1, 1).select(-1, 0)));
         EXPECT_TRUE(at::equal(y.select(1, t).select(-1, 1), x.select(1, 1).select(-1, 2)));
         EXPECT_EQ(y.select(1, t).select(-1, 2).abs().sum().item<double>(), 0);
+    }
+}
+
+TEST(FreezePart, TakesItsParametersOutOfTrainingAndNamesWhatThereIs)
+{
+    const auto network = small_network(small_section(), small_graph());
+    freeze_part(*network, "processor.proc.1");
+    freeze_part(*network, "encoder");
+    for (const auto& item : network->named_parameters()) {
+        const bool frozen = item.key().starts_with("processor.proc.1.") || item.key().starts_with("encoder.");
+        EXPECT_EQ(item.value().requires_grad(), !frozen) << item.key();
+    }
+    network->forward(at::randn({1, 2, 1, 13, 3}, at::kDouble)).sum().backward();
+    for (const auto& item : network->named_parameters())
+        EXPECT_EQ(item.value().grad().defined(), item.value().requires_grad()) << item.key();
+    try {
+        freeze_part(*network, "procesor");
+        FAIL();
+    } catch (const ConfigError& error) {
+        EXPECT_NE(std::string(error.what()).find("did you mean `processor`?"), std::string::npos) << error.what();
     }
 }
 

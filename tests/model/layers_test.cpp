@@ -54,7 +54,8 @@ TEST(Norms, GradientsAgreeWithFiniteDifferences)
     operands.push_back(at::randn({5, 6}, at::kDouble).requires_grad_(true));
     operands.push_back(at::randn({5, 3}, at::kDouble).requires_grad_(true));
     test::expect_true_gradients([&] { return test::weighted_sum(norm->forward(operands[4], operands[5])); }, operands);
-    const auto without_bias = std::make_shared<LayerNorm>(6, LayerKernels::NormResult::InputType, Bias::No);
+    const LayerKernels::NormForm scale_only = {.weights = LayerKernels::NormForm::Weights::Scale};
+    const auto without_bias = std::make_shared<LayerNorm>(6, scale_only);
     without_bias->to(at::kDouble);
     test::expect_true_gradients([&] { return test::weighted_sum(without_bias->forward(operands[4])); },
                                 {operands[4], without_bias->weight});
@@ -78,7 +79,7 @@ TEST(Norms, AConditionalOneStartsAsAPlainOne)
 
 TEST(Norms, OneOfAHeadHasNoBias)
 {
-    const LayerNorm norm(4, LayerKernels::NormResult::InputType, Bias::No);
+    const LayerNorm norm(4, LayerKernels().query_norm);
     EXPECT_EQ(names_of(norm), std::vector<std::string>{"weight"});
     const auto x = at::randn({7, 2, 4});
     EXPECT_TRUE(at::allclose(norm.forward(x), at::layer_norm(x, {4}), 0, 1e-6));

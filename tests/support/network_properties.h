@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What tests of whole networks have in common.
 #pragma once
+#include "tests/support/gradients.h"
 #include "tests/support/small_network.h"
 
 #include <gtest/gtest.h>
@@ -13,12 +14,6 @@ inline at::Tensor input(int64_t batch = 1, int64_t members = 1, at::ScalarType d
 {
     at::manual_seed(3);
     return at::randn({batch, 2, members, 13, 3}, dtype);
-}
-
-/// A scalar that weighs every output differently.
-inline at::Tensor weighted_sum(const at::Tensor& y)
-{
-    return (y * at::arange(y.numel(), y.options()).reshape(y.sizes()).cos()).sum();
 }
 
 /// Output and all gradients.

@@ -19,6 +19,37 @@ constexpr KeySpec conditional_keys[] = {
     {"zero_init", "bool", "true", "", "", "Start as a plain layer norm."},
     {"autocast", "bool", "true", "", "", "Give back the input's precision."},
 };
+constexpr KeySpec rms_keys[] = {
+    {"eps", "real", "", "> 0", "", "Guard against division by zero; absent: the resolution of the type."},
+    {"elementwise_affine", "bool", "true", "", "", "Whether it has weights."},
+};
+constexpr KeySpec inplace_key[] = {
+    {"inplace", "ignored"},
+};
+constexpr KeySpec gelu_keys[] = {
+    {"approximate", "string", "none", "none, tanh", "", "The exact one, or a formula near it."},
+};
+constexpr KeySpec slope_keys[] = {
+    {"negative_slope", "real", "0.01", "", "", "Slope below zero."},
+};
+constexpr KeySpec alpha_keys[] = {
+    {"alpha", "real", "1", "", "", "Limit far below zero, its sign turned."},
+};
+constexpr KeySpec softplus_keys[] = {
+    {"beta", "real", "1", "> 0", "", "Sharpness of the bend."},
+    {"threshold", "real", "20", "", "", "Straight above it."},
+};
+constexpr KeySpec hardtanh_keys[] = {
+    {"min_val", "real", "-1", "", "", "Least value."},
+    {"max_val", "real", "1", "", "", "Greatest value."},
+};
+constexpr KeySpec sine_keys[] = {
+    {"w", "real", "1", "", "", "Factor of the argument."},
+    {"phi", "real", "0", "", "", "Phase."},
+};
+constexpr KeySpec threshold_keys[] = {
+    {"threshold", "real", "0", "", "", "Least value."},
+};
 constexpr KeySpec linear_keys[] = {
     {"bias", "bool", "true", "", "", "Whether it has a bias."},
 };
@@ -44,13 +75,23 @@ std::vector<TargetSpec> layer_targets()
         {"layer", "Linear", {linear_keys}, "Linear layer."},
         {"layer", "LayerNorm", {norm_keys}, "Layer norm."},
         {"layer", "AutocastLayerNorm", {norm_keys}, "Layer norm that gives back the input's precision."},
+        {"layer", "RMSNorm", {rms_keys}, "Division by the root of the mean square."},
         {"layer", "ConditionalLayerNorm", {conditional_keys}, "Layer norm whose scale and shift come from noise."},
+        {"layer", "GELU", {gelu_keys}, "Activation."},
+        {"layer", "LeakyReLU", {slope_keys, inplace_key}, "Activation."},
+        {"layer", "ELU", {alpha_keys, inplace_key}, "Activation."},
+        {"layer", "CELU", {alpha_keys, inplace_key}, "Activation."},
+        {"layer", "Softplus", {softplus_keys}, "Activation."},
+        {"layer", "Hardtanh", {hardtanh_keys, inplace_key}, "Activation."},
+        {"layer", "Sine", {sine_keys}, "Activation: sin(w x + phi)."},
+        {"layer", "CustomRelu", {threshold_keys}, "Activation: no less than the threshold."},
         {"noise injector", "NoiseConditioning", {noise_keys}, "Noise that conditions the processor's layer norms."},
         {"noise injector", "NoiseInjector", {noise_keys}, "Noise that is mixed into the latent state."},
         {"noise injector", "NoOpNoiseInjector", {noise_keys}, "No noise."},
     };
-    for (const auto* name : {"GELU", "SiLU", "ReLU", "Sigmoid", "Tanh", "Identity"})
-        all.push_back({"layer", name, {}, "Activation."});
+    for (const auto* name : {"SiLU", "ReLU", "Sigmoid", "Tanh", "Identity", "Mish", "SELU", "ReLU6", "Hardswish",
+                             "Hardsigmoid", "Softsign", "LogSigmoid", "Tanhshrink"})
+        all.push_back({"layer", name, {inplace_key}, "Activation."});
     return all;
 }
 

@@ -31,14 +31,13 @@ int64_t column_of(const Config& list, const std::string& name, const VariableTab
     return found - names.begin();
 }
 
-/// Output columns of the listed variables in ascending order, as the original collects them.
+/// Output columns in the order of the configuration.
 std::vector<int64_t> columns_of(const Config& section, const VariableTable& variables)
 {
     const auto list = section.at("variables");
     std::vector<int64_t> columns;
     for (const auto& name : list.as<std::vector<std::string>>())
         columns.push_back(column_of(list, name, variables));
-    std::sort(columns.begin(), columns.end());
     return columns;
 }
 
@@ -53,10 +52,10 @@ public:
     at::Tensor forward(const at::Tensor& x) const override
     {
         const auto columns = columns_.to(x.device());
-        auto bounded = limit_(x.index_select(-1, columns));
-        if (total_column_ >= 0)
-            bounded = bounded * x.narrow(-1, total_column_, 1);
-        return x.index_copy(-1, columns, bounded);
+        const auto bounded = limit_(x.index_select(-1, columns));
+        const auto out = x.index_copy(-1, columns, bounded);
+        // The total may be among the bounded columns itself.
+        return total_column_ < 0 ? out : out.index_copy(-1, columns, bounded * out.narrow(-1, total_column_, 1));
     }
 
 private:
@@ -127,8 +126,7 @@ double normalised(double value, const std::string& normalizer, size_t variable, 
     return value / at(statistics.maximum);
 }
 
-/// The limits in the order of the configuration, although columns are ascending: so does the original, and its
-/// checkpoints hold them that way.
+/// The limits in the order of the configuration, which checkpoints hold them in.
 std::vector<float> normalised_minima(const Config& section, const VariableTable& variables,
                                      const Statistics* statistics)
 {

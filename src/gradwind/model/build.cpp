@@ -63,40 +63,39 @@ GraphTransformerOptions mapper_options(const PartConfig& part, int64_t edge_widt
     return options;
 }
 
-std::shared_ptr<Mapper> build_encoder(const NamedMapper& encoder, const NetworkParts& parts, int64_t src_width)
+/// @param src_width columns of the data nodes, @param dst_width of the hidden nodes
+std::shared_ptr<Mapper> build_encoder(const PartConfig& part, const EdgeProvider* edges, int64_t src_width,
+                                      int64_t dst_width)
 {
-    const auto& part = encoder.part;
     const auto target = part.section.target();
-    const auto dst_width = parts.node_attributes->width(parts.hidden_nodes);
     if (target == "TransformerForwardMapper")
         return std::make_shared<TransformerForwardMapper>(transformer_options(part, TransformerBlock::Place::Mapper),
                                                           src_width, dst_width);
     if (target == "PointWiseForwardMapper")
         return std::make_shared<PointWiseForwardMapper>(src_width, pointwise_options(part).channels);
-    const auto edge_width = parts.encoder_edges->width();
     if (target == "GNNForwardMapper")
-        return std::make_shared<GnnForwardMapper>(gnn_options(encoder.part, edge_width), src_width, dst_width);
-    return std::make_shared<GraphTransformerForwardMapper>(mapper_options(encoder.part, edge_width), src_width,
-                                                           dst_width);
+        return std::make_shared<GnnForwardMapper>(gnn_options(part, edges->width()), src_width, dst_width);
+    return std::make_shared<GraphTransformerForwardMapper>(mapper_options(part, edges->width()), src_width, dst_width);
 }
 
 /// Columns of the decoder's destination. @param encoded columns of what the encoder returns for the data nodes
-int64_t destination_width(const NetworkParts& parts, const ModelInputs& inputs, int64_t encoded)
+int64_t destination_width(const DatasetParts& dataset, const NodeAttributes& attributes, const VariableTable& variables,
+                          int64_t n_step_input, int64_t encoded)
 {
     int64_t width = 0;
-    for (const auto feature : parts.target_features)
+    for (const auto feature : dataset.target_features)
         switch (feature) {
         case TargetFeature::Coordinates:
             width += 4;
             break;
         case TargetFeature::Forcings:
-            width += inputs.n_step_input * int64_t(inputs.variables.model_input_forcing().size());
+            width += n_step_input * int64_t(variables.model_input_forcing().size());
             break;
         case TargetFeature::Prognostics:
-            width += inputs.n_step_input * int64_t(inputs.variables.model_input_prognostic().size());
+            width += n_step_input * int64_t(variables.model_input_prognostic().size());
             break;
         case TargetFeature::TrainableParameters:
-            width += parts.node_attributes->width(parts.data_nodes) - 4;
+            width += attributes.width(dataset.name) - 4;
             break;
         case TargetFeature::EncodedData:
             width += encoded;
@@ -105,34 +104,48 @@ int64_t destination_width(const NetworkParts& parts, const ModelInputs& inputs, 
     return width;
 }
 
-/// @param dst_width columns of the decoder's destination, @param n_columns of its output
-std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const NetworkParts& parts, int64_t dst_width,
-                                      int64_t n_columns)
+/// Refuses a latent of another width than a part works with.
+void require_width(const Config& section, int64_t channels, int64_t latent)
+{
+    GRADWIND_CHECK(channels == latent, ConfigError,
+                   "[model] {} has {} channels, but the latent it works on has {}; the parts must agree (only a "
+                   "GraphTransformerBackwardMapper may have another width)",
+                   section.where(), channels, latent);
+}
+
+/// Columns of what a decoder works on and of what it makes.
+struct DecoderWidths {
+    int64_t latent = 0, destination = 0, out = 0;
+};
+
+std::shared_ptr<Mapper> build_decoder(const NamedMapper& decoder, const DatasetParts& dataset, DecoderWidths widths)
 {
     const auto& section = decoder.part.section;
     const auto weights =
         section.get<bool>("initialise_data_extractor_zero", false) ? OutputWeights::Zero : OutputWeights::Drawn;
+    if (section.target() != "GraphTransformerBackwardMapper")
+        require_width(section, part_channels(decoder.part), widths.latent);
     if (section.target() == "PointWiseBackwardMapper")
-        return std::make_shared<PointWiseBackwardMapper>(pointwise_options(decoder.part).channels, n_columns, weights);
+        return std::make_shared<PointWiseBackwardMapper>(pointwise_options(decoder.part), widths.out, weights);
     if (section.target() == "TransformerBackwardMapper")
         return std::make_shared<TransformerBackwardMapper>(
-            transformer_options(decoder.part, TransformerBlock::Place::Mapper), dst_width, n_columns, weights);
-    const auto edge_width = parts.decoder_edges->width();
+            transformer_options(decoder.part, TransformerBlock::Place::Mapper), widths.destination, widths.out);
+    const auto edge_width = dataset.decoder_edges->width();
     if (section.target() == "GraphTransformerBackwardMapper") {
-        GRADWIND_CHECK(dst_width > 0, ConfigError,
+        GRADWIND_CHECK(widths.destination > 0, ConfigError,
                        "[model] {}: target_node_features gives the decoder `{}` no columns; list one at least",
                        section.where(), decoder.key);
-        return std::make_shared<GraphTransformerBackwardMapper>(mapper_options(decoder.part, edge_width), dst_width,
-                                                                n_columns, weights);
+        return std::make_shared<GraphTransformerBackwardMapper>(mapper_options(decoder.part, edge_width), widths.latent,
+                                                                widths.destination, widths.out, weights);
     }
     const auto options = gnn_options(decoder.part, edge_width);
     // This decoder does not embed its destination: only what a GNN encoder returned has the network's width.
-    GRADWIND_CHECK(parts.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
+    GRADWIND_CHECK(dataset.target_features == std::vector<TargetFeature>{TargetFeature::EncodedData}, ConfigError,
                    "[model] {}: a GNNBackwardMapper needs target_node_features: [encoded_data]", section.where());
-    GRADWIND_CHECK(dst_width == options.channels, ConfigError,
+    GRADWIND_CHECK(widths.destination == options.channels, ConfigError,
                    "[model] {}: a GNNBackwardMapper needs an encoder that embeds the data nodes: a GNNForwardMapper",
                    section.where());
-    return std::make_shared<GnnBackwardMapper>(options, n_columns, weights);
+    return std::make_shared<GnnBackwardMapper>(options, widths.out);
 }
 
 std::shared_ptr<Processor> build_processor(const PartConfig& part, const NetworkParts& parts)
@@ -162,52 +175,79 @@ void check_whole(const Config& root)
     if (root.has("model") && root.at("model").has("_target_"))
         require_target(root.at("model"), {"AnemoiModelEncProcDec", "AnemoiEnsModelEncProcDec"},
                        {"AnemoiModelEncProcDecHierarchical", "AnemoiModelAutoEncoder", "AnemoiModelInterpEncProcDec"});
-    // With one data set the sum of the latents and their mean are the same.
-    if (root.has("latent_aggregator") && root.at("latent_aggregator").target() != "SumAggregator" &&
-        root.at("latent_aggregator").target() != "MeanAggregator")
-        refuse_target(root.at("latent_aggregator"), {"SumAggregator", "MeanAggregator"}, {"ConcatAggregator"});
+}
+
+NetworkParts::Aggregate aggregate_of(const Config& root)
+{
+    using Aggregate = NetworkParts::Aggregate;
+    if (!root.has("latent_aggregator"))
+        return Aggregate::Sum;
+    static const std::map<std::string, Aggregate> known = {{"SumAggregator", Aggregate::Sum},
+                                                           {"MeanAggregator", Aggregate::Mean},
+                                                           {"ConcatAggregator", Aggregate::Concatenate}};
+    const auto section = root.at("latent_aggregator");
+    const auto found = known.find(section.target());
+    if (found == known.end())
+        refuse_target(section, {"SumAggregator", "MeanAggregator", "ConcatAggregator"}, {});
+    return found->second;
 }
 
 /// Refuses parts that are not available, before edges are asked of the graph that only those parts could do without.
-void check_parts(const Config& encoder, const Config& processor, const Config& decoder)
+void check_parts(const std::vector<NamedMapper>& encoders, const Config& processor,
+                 const std::vector<NamedMapper>& decoders)
 {
+    for (const auto& encoder : encoders)
+        require_target(
+            encoder.part.section,
+            {"GNNForwardMapper", "GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"},
+            {});
     require_target(
-        encoder,
-        {"GNNForwardMapper", "GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"},
+        processor,
+        {"GNNProcessor", "GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor", "NoOpProcessor"},
         {});
-    require_target(processor,
-                   {"GNNProcessor", "GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor"}, {});
-    require_target(
-        decoder,
-        {"GNNBackwardMapper", "GraphTransformerBackwardMapper", "TransformerBackwardMapper", "PointWiseBackwardMapper"},
-        {});
+    for (const auto& decoder : decoders) {
+        require_target(decoder.part.section,
+                       {"GNNBackwardMapper", "GraphTransformerBackwardMapper", "TransformerBackwardMapper",
+                        "PointWiseBackwardMapper"},
+                       {});
+        GRADWIND_CHECK(decoder.datasets.size() == 1, ConfigError,
+                       "[model] {}: the decoder `{}` must write one data set, found {}", decoder.part.section.where(),
+                       decoder.key, decoder.datasets.size());
+    }
 }
 
 /// Nodes that are their own hidden nodes can only be worked on one by one.
-void check_nodes(const NetworkParts& parts, const Config& encoder, const Config& decoder)
+void check_nodes(const NetworkParts& parts, const NamedMapper& mapper)
 {
-    const bool one_by_one =
-        encoder.target() == "PointWiseForwardMapper" || decoder.target() == "PointWiseBackwardMapper";
-    GRADWIND_CHECK(!one_by_one || parts.node_attributes->coordinates(parts.data_nodes).size(0) ==
-                                      parts.node_attributes->coordinates(parts.hidden_nodes).size(0),
-                   ConfigError,
-                   "[model] {}: point-wise mappers need as many hidden nodes as data nodes; set "
-                   "model.model.hidden_nodes_name to `{}`",
-                   encoder.where(), parts.data_nodes);
+    const auto& section = mapper.part.section;
+    if (section.target() != "PointWiseForwardMapper" && section.target() != "PointWiseBackwardMapper")
+        return;
+    const auto count = [&](const std::string& name) { return parts.node_attributes->coordinates(name).size(0); };
+    for (const auto& name : mapper.datasets)
+        GRADWIND_CHECK(count(name) == count(parts.hidden_nodes), ConfigError,
+                       "[model] {}: point-wise mappers need as many hidden nodes as data nodes; set "
+                       "model.model.hidden_nodes_name to `{}`",
+                       section.where(), name);
 }
 
-/// What an ensemble model has besides; returns how many columns its encoder gets for it.
-int64_t set_members(NetworkParts& parts, const Config& root, const ModelInputs& inputs, const MatrixSources& matrices)
+/// What makes a model one of an ensemble, the noise apart.
+void set_members(NetworkParts& parts, const Config& root)
 {
     if (!root.has("model._target_") || root.at("model").target() != "AnemoiEnsModelEncProcDec")
-        return 0;
+        return;
     parts.members = NetworkParts::Members::Ensemble;
-    parts.noise = build_noise_injector(root, inputs.graph.node_set(parts.hidden_nodes).size(),
-                                       inputs.sharding.own_rows(parts.hidden_nodes), matrices);
-    if (!root.get<bool>("condition_on_residual", false))
-        return 1;
-    parts.encoder_input = NetworkParts::EncoderInput::FieldsAndResidual;
-    return 1 + int64_t(inputs.variables.model_input_prognostic().size());
+    if (root.get<bool>("condition_on_residual", false))
+        parts.encoder_input = NetworkParts::EncoderInput::FieldsAndResidual;
+}
+
+/// Columns that an encoder of an ensemble gets besides.
+int64_t member_columns(const NetworkParts& parts, const VariableTable& variables)
+{
+    if (parts.members == NetworkParts::Members::One)
+        return 0;
+    return parts.encoder_input == NetworkParts::EncoderInput::Fields
+               ? 1
+               : 1 + int64_t(variables.model_input_prognostic().size());
 }
 
 /// A conditional normalisation needs noise of its width, and noise that conditions one needs such a normalisation.
@@ -234,63 +274,219 @@ void check_shared(const Config& section, const Part& part, const parallel::Shard
                    section.where(), section.target(), sharding.group.size());
 }
 
+/// Builds a network part by part.
+class NetworkBuilder
+{
+public:
+    NetworkBuilder(const Config& root, const ModelInputs& inputs, const std::vector<FurtherDataset>& further)
+        : root_(root), inputs_(inputs), matrices_{inputs.graph, inputs.matrices}
+    {
+        datasets_.push_back({inputs.dataset_name, inputs.variables, inputs.statistics});
+        for (const auto& dataset : further)
+            datasets_.push_back(dataset);
+        for (const auto& dataset : datasets_)
+            names_.push_back(dataset.name);
+    }
+
+    std::shared_ptr<SeveralDatasetsModel> build()
+    {
+        check_whole(root_);
+        encoders_ = find_mappers(root_, "encoders", names_);
+        decoders_ = find_mappers(root_, "decoders", names_);
+        const PartConfig processor = {root_.at("processor"), root_};
+        check_parts(encoders_, processor.section, decoders_);
+        GRADWIND_CHECK(datasets_.size() == 1 || inputs_.sharding.group.size() == 1, ConfigError,
+                       "[model] {}: a model of {} data sets cannot be shared by {} processes yet; use "
+                       "system.hardware.num_gpus_per_model=1",
+                       root_.where(), datasets_.size(), inputs_.sharding.group.size());
+        parts_.hidden_nodes = root_.get<std::string>("model.hidden_nodes_name", "hidden");
+        parts_.n_step_input = inputs_.n_step_input;
+        parts_.n_step_output = inputs_.n_step_output;
+        parts_.latent_skip =
+            root_.get<bool>("model.latent_skip", true) ? NetworkParts::LatentSkip::Add : NetworkParts::LatentSkip::None;
+        parts_.aggregate = aggregate_of(root_);
+        set_members(parts_, root_);
+        add_nodes();
+        add_encoders();
+        add_processor(processor);
+        add_decoders();
+        add_boundings();
+        return std::make_shared<EncoderProcessorDecoder>(std::move(parts_));
+    }
+
+private:
+    void add_nodes()
+    {
+        parts_.node_attributes = std::make_shared<NodeAttributes>();
+        const auto add = [&](const std::string& name) {
+            parts_.node_attributes->add(inputs_.graph.node_set(name), node_trainables(root_, name),
+                                        inputs_.sharding.own_rows(name));
+        };
+        for (const auto& dataset : datasets_) {
+            add(dataset.name);
+            DatasetParts own;
+            own.name = dataset.name;
+            own.n_nodes = parts_.node_attributes->coordinates(dataset.name).size(0);
+            own.n_input = dataset.variables.n_input();
+            own.n_output = dataset.variables.n_output();
+            own.input_prognostic = at::tensor(dataset.variables.model_input_prognostic(), at::kLong);
+            own.output_prognostic = at::tensor(dataset.variables.model_output_prognostic(), at::kLong);
+            own.input_forcing = at::tensor(dataset.variables.model_input_forcing(), at::kLong);
+            parts_.datasets.push_back(std::move(own));
+        }
+        if (std::find(names_.begin(), names_.end(), parts_.hidden_nodes) == names_.end())
+            add(parts_.hidden_nodes);
+        for (const auto* mappers : {&encoders_, &decoders_})
+            for (const auto& mapper : *mappers)
+                check_nodes(parts_, mapper);
+    }
+
+    [[nodiscard]] size_t index_of(const std::string& name) const
+    {
+        return size_t(std::find(names_.begin(), names_.end(), name) - names_.begin());
+    }
+
+    /// Columns of the data nodes that an encoder gets.
+    [[nodiscard]] int64_t source_width(size_t dataset) const
+    {
+        return inputs_.n_step_input * datasets_[dataset].variables.n_input() +
+               parts_.node_attributes->width(names_[dataset]) + member_columns(parts_, datasets_[dataset].variables);
+    }
+
+    void add_encoders()
+    {
+        const auto& hidden = parts_.hidden_nodes;
+        for (size_t e = 0; e < encoders_.size(); ++e) {
+            const auto& encoder = encoders_[e];
+            std::optional<int64_t> width;
+            for (const auto& name : encoder.datasets) {
+                const auto i = index_of(name);
+                auto& dataset = parts_.datasets[i];
+                dataset.encoder = e;
+                dataset.encoder_edges = build_edges(inputs_, name, hidden, encoder.part, name + "2" + hidden);
+                dataset.residual = build_residual(find_for_dataset(root_, "residual", name), inputs_.n_step_input,
+                                                  inputs_.graph.node_set(name).size(), matrices_);
+                check_residual(dataset);
+                GRADWIND_CHECK(!width || *width == source_width(i), ConfigError,
+                               "[model] {}: the data sets of the encoder `{}` must have as many columns each, found {} "
+                               "and, for `{}`, {}",
+                               encoder.part.section.where(), encoder.key, *width, name, source_width(i));
+                width = source_width(i);
+                parts_.sources.push_back(i);
+                latent_width_ = parts_.aggregate == NetworkParts::Aggregate::Concatenate
+                                    ? latent_width_ + part_channels(encoder.part)
+                                    : part_channels(encoder.part);
+            }
+            GRADWIND_CHECK(width.has_value(), ConfigError, "[model] {}: the encoder `{}` has no source_datasets",
+                           encoder.part.section.where(), encoder.key);
+            auto mapper = build_encoder(encoder.part, parts_.datasets[parts_.sources.back()].encoder_edges.get(),
+                                        *width, parts_.node_attributes->width(hidden));
+            check_shared(encoder.part.section, *mapper, inputs_.sharding);
+            parts_.encoders.push_back({encoder.key, std::move(mapper)});
+        }
+        if (parts_.aggregate != NetworkParts::Aggregate::Concatenate)
+            for (const auto& encoder : encoders_)
+                require_width(encoder.part.section, part_channels(encoder.part), latent_width_);
+    }
+
+    void check_residual(const DatasetParts& dataset) const
+    {
+        GRADWIND_CHECK(
+            inputs_.sharding.group.size() == 1 || !dynamic_cast<const TruncatedConnection*>(dataset.residual.get()),
+            ConfigError,
+            "[model] {}: a TruncatedConnection needs whole fields, which {} processes that share a model do not "
+            "have; use system.hardware.num_gpus_per_model=1",
+            root_.at("residual").where(), inputs_.sharding.group.size());
+    }
+
+    void add_processor(const PartConfig& processor)
+    {
+        const auto& hidden = parts_.hidden_nodes;
+        if (parts_.members == NetworkParts::Members::Ensemble)
+            parts_.noise = build_noise_injector(root_, inputs_.graph.node_set(hidden).size(), latent_width_,
+                                                inputs_.sharding.own_rows(hidden), matrices_);
+        parts_.processor_edges = build_edges(inputs_, hidden, hidden, processor, hidden + "2" + hidden);
+        if (processor.section.target() == "NoOpProcessor")
+            return;
+        require_width(processor.section, part_channels(processor), latent_width_);
+        parts_.processor = build_processor(processor, parts_);
+        check_condition(parts_, layer_kernels(processor).condition_width, processor.section, root_);
+        check_shared(processor.section, *parts_.processor, inputs_.sharding);
+    }
+
+    void add_decoders()
+    {
+        const auto& hidden = parts_.hidden_nodes;
+        for (size_t d = 0; d < decoders_.size(); ++d) {
+            const auto& decoder = decoders_[d];
+            const auto& name = decoder.datasets.front();
+            const auto i = index_of(name);
+            auto& dataset = parts_.datasets[i];
+            dataset.decoder = d;
+            dataset.target_features = target_features(decoder);
+            dataset.decoder_edges = build_edges(inputs_, hidden, name, decoder.part, hidden + "2" + name);
+            const bool wants_encoded = std::find(dataset.target_features.begin(), dataset.target_features.end(),
+                                                 TargetFeature::EncodedData) != dataset.target_features.end();
+            GRADWIND_CHECK(dataset.encoder || (!wants_encoded && parts_.members == NetworkParts::Members::One),
+                           ConfigError,
+                           "[model] {}: the decoder `{}` needs what an encoder makes of `{}`, which no encoder reads",
+                           decoder.part.section.where(), decoder.key, name);
+            const DecoderWidths widths = {latent_width_,
+                                          destination_width(dataset, *parts_.node_attributes, datasets_[i].variables,
+                                                            inputs_.n_step_input, encoded_width(i)),
+                                          inputs_.n_step_output * dataset.n_output};
+            auto mapper = build_decoder(decoder, dataset, widths);
+            check_shared(decoder.part.section, *mapper, inputs_.sharding);
+            parts_.decoders.push_back({decoder.key, std::move(mapper)});
+        }
+    }
+
+    /// Columns of what the encoder returns for the nodes of a data set.
+    [[nodiscard]] int64_t encoded_width(size_t dataset) const
+    {
+        if (!parts_.datasets[dataset].encoder)
+            return 0;
+        const auto& part = encoders_[*parts_.datasets[dataset].encoder].part;
+        return part.section.target() == "GNNForwardMapper" ? part_channels(part) : source_width(dataset);
+    }
+
+    /// Data sets that the section does not name have none.
+    [[nodiscard]] std::optional<Config> boundings_of(const std::string& name) const
+    {
+        const auto all = root_.find("bounding.datasets");
+        return all && !all->has(name) ? std::nullopt : find_for_dataset(root_, "bounding", name);
+    }
+
+    void add_boundings()
+    {
+        for (size_t i = 0; i < datasets_.size(); ++i)
+            if (const auto boundings = boundings_of(names_[i]))
+                for (const auto& section : boundings->items())
+                    parts_.datasets[i].boundings.push_back(
+                        build_bounding(section, datasets_[i].variables, datasets_[i].statistics));
+    }
+
+    const Config& root_;
+    const ModelInputs& inputs_;
+    MatrixSources matrices_;
+    std::vector<FurtherDataset> datasets_; ///< all of them
+    std::vector<std::string> names_;
+    std::vector<NamedMapper> encoders_, decoders_;
+    NetworkParts parts_;
+    int64_t latent_width_ = 0;
+};
+
 } // namespace
 
 std::shared_ptr<ForecastModel> build_model(const Config& root, const ModelInputs& inputs)
 {
-    check_whole(root);
-    const auto encoder = find_mapper(root, "encoders");
-    const auto decoder = find_mapper(root, "decoders");
-    const PartConfig processor = {root.at("processor"), root};
-    check_parts(encoder.part.section, processor.section, decoder.part.section);
-    NetworkParts parts;
-    parts.data_nodes = inputs.dataset_name;
-    parts.hidden_nodes = root.get<std::string>("model.hidden_nodes_name", "hidden");
-    parts.encoder_key = encoder.key;
-    parts.decoder_key = decoder.key;
-    parts.n_step_input = inputs.n_step_input;
-    parts.n_step_output = inputs.n_step_output;
-    parts.latent_skip =
-        root.get<bool>("model.latent_skip", true) ? NetworkParts::LatentSkip::Add : NetworkParts::LatentSkip::None;
-    const MatrixSources matrices = {inputs.graph, inputs.matrices};
-    parts.residual = build_residual(find_for_dataset(root, "residual", inputs.dataset_name), inputs.n_step_input,
-                                    inputs.graph.node_set(inputs.dataset_name).size(), matrices);
-    parts.target_features = target_features(decoder);
-    parts.node_attributes = std::make_shared<NodeAttributes>();
-    const auto add_nodes = [&](const std::string& name) {
-        parts.node_attributes->add(inputs.graph.node_set(name), node_trainables(root, name),
-                                   inputs.sharding.own_rows(name));
-    };
-    add_nodes(parts.data_nodes);
-    if (parts.hidden_nodes != parts.data_nodes)
-        add_nodes(parts.hidden_nodes);
-    check_nodes(parts, encoder.part.section, decoder.part.section);
+    return NetworkBuilder(root, inputs, {}).build();
+}
 
-    const auto& data = parts.data_nodes;
-    const auto& hidden = parts.hidden_nodes;
-    parts.encoder_edges = build_edges(inputs, data, hidden, encoder.part, data + "2" + hidden);
-    const auto src_width = inputs.n_step_input * inputs.variables.n_input() + parts.node_attributes->width(data) +
-                           set_members(parts, root, inputs, matrices);
-    parts.encoder = build_encoder(encoder, parts, src_width);
-    parts.processor_edges = build_edges(inputs, hidden, hidden, processor, hidden + "2" + hidden);
-    parts.processor = build_processor(processor, parts);
-    check_condition(parts, layer_kernels(processor).condition_width, processor.section, root);
-    parts.decoder_edges = build_edges(inputs, hidden, data, decoder.part, hidden + "2" + data);
-    const auto encoded = encoder.part.section.target() == "GNNForwardMapper" ? hidden_channels(root) : src_width;
-    parts.decoder = build_decoder(decoder, parts, destination_width(parts, inputs, encoded),
-                                  inputs.n_step_output * inputs.variables.n_output());
-    GRADWIND_CHECK(inputs.sharding.group.size() == 1 || !dynamic_cast<const TruncatedConnection*>(parts.residual.get()),
-                   ConfigError,
-                   "[model] {}: a TruncatedConnection needs whole fields, which {} processes that share a model do not "
-                   "have; use system.hardware.num_gpus_per_model=1",
-                   root.at("residual").where(), inputs.sharding.group.size());
-    check_shared(encoder.part.section, *parts.encoder, inputs.sharding);
-    check_shared(processor.section, *parts.processor, inputs.sharding);
-    check_shared(decoder.part.section, *parts.decoder, inputs.sharding);
-    if (const auto boundings = find_for_dataset(root, "bounding", inputs.dataset_name))
-        for (const auto& section : boundings->items())
-            parts.boundings.push_back(build_bounding(section, inputs.variables, inputs.statistics));
-    return std::make_shared<EncoderProcessorDecoder>(std::move(parts), inputs.variables);
+std::shared_ptr<SeveralDatasetsModel> build_model(const Config& root, const ModelInputs& inputs,
+                                                  const std::vector<FurtherDataset>& further)
+{
+    return NetworkBuilder(root, inputs, further).build();
 }
 
 } // namespace gradwind::model

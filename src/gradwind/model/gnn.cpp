@@ -160,8 +160,7 @@ void GnnForwardMapper::draw(UniformStream& stream)
     emb_nodes_dst_->draw(stream);
 }
 
-GnnBackwardMapper::GnnBackwardMapper(const GnnOptions& options, int64_t out_width, OutputWeights output_weights)
-    : options_(options), output_weights_(output_weights)
+GnnBackwardMapper::GnnBackwardMapper(const GnnOptions& options, int64_t out_width) : options_(options)
 {
     emb_edges_ = register_module("emb_edges", edge_embedding(options));
     block_ = register_module("proc", std::make_shared<GnnBlock>(options, GnnBlock::EdgeEmbedding::None));
@@ -187,9 +186,8 @@ void GnnBackwardMapper::draw(UniformStream& stream)
 {
     emb_edges_->draw(stream);
     block_->draw(stream);
+    // The original takes initialise_data_extractor_zero here without effect.
     node_data_extractor_->draw(stream);
-    if (output_weights_ == OutputWeights::Zero)
-        node_data_extractor_->set_output_zero();
 }
 
 GnnProcessor::GnnProcessor(const GnnOptions& options, int64_t num_layers) : options_(options)

@@ -69,7 +69,7 @@ private:
 class GnnBackwardMapper : public Mapper
 {
 public:
-    GnnBackwardMapper(const GnnOptions& options, int64_t out_width, OutputWeights output_weights);
+    GnnBackwardMapper(const GnnOptions& options, int64_t out_width);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
     [[nodiscard]] std::optional<SharedWork> shared_work() const override { return SharedWork{options_.channels}; }
@@ -77,7 +77,6 @@ public:
 
 private:
     GnnOptions options_;
-    OutputWeights output_weights_;
     std::shared_ptr<Mlp> emb_edges_, node_data_extractor_;
     std::shared_ptr<GnnBlock> block_;
 };

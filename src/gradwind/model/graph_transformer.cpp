@@ -132,16 +132,16 @@ void GraphTransformerForwardMapper::draw(UniformStream& stream)
 }
 
 GraphTransformerBackwardMapper::GraphTransformerBackwardMapper(const GraphTransformerOptions& options,
-                                                               int64_t dst_width, int64_t out_width,
+                                                               int64_t src_width, int64_t dst_width, int64_t out_width,
                                                                OutputWeights output_weights)
     : options_(options), output_weights_(output_weights), slices_(options.num_chunks), heads_(options.heads)
 {
     block_ = register_module("proc", std::make_shared<GraphTransformerBlock>(options, Nodes::TwoSets));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
+    if (src_width != options.channels)
+        emb_nodes_src_ = register_module("emb_nodes_src", std::make_shared<Linear>(src_width, options.channels));
     const auto extractor = register_module("node_data_extractor", std::make_shared<Group>());
-    // Plain layers in the original, whatever the layer kernels are.
-    extract_norm_ = extractor->register_module(
-        "0", std::make_shared<LayerNorm>(options.channels, LayerKernels::NormResult::Promoted));
+    extract_norm_ = extractor->register_module("0", std::make_shared<LayerNorm>(options.channels, kExtractorNorm));
     extract_ = extractor->register_module("1", std::make_shared<Linear>(options.channels, out_width));
 }
 
@@ -149,8 +149,13 @@ Mapper::Result GraphTransformerBackwardMapper::forward(const at::Tensor& src, co
                                                        const EdgeInputs& edges)
 {
     const auto mode = mapper_intermediates(options_, *block_, dst);
-    const auto normalise = [this](const TensorList& in) -> TensorList { return {block_->normalise_sources(in[0])}; };
-    const auto own = ops::region(mode, normalise, {src}, block_->source_parameters());
+    const auto normalise = [this](const TensorList& in) -> TensorList {
+        return {block_->normalise_sources(emb_nodes_src_ ? emb_nodes_src_->forward(in[0]) : in[0])};
+    };
+    auto source_parameters = block_->source_parameters();
+    if (emb_nodes_src_)
+        source_parameters = joined(emb_nodes_src_->parameters(), source_parameters);
+    const auto own = ops::region(mode, normalise, {src}, source_parameters);
     const auto heads = exchanges(options_, heads_, edges, dst);
     const auto layer = [this, heads](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
                                      const ops::EdgeIndex& index) {
@@ -171,6 +176,8 @@ void GraphTransformerBackwardMapper::draw(UniformStream& stream)
 {
     block_->draw(stream);
     emb_nodes_dst_->draw(stream);
+    if (emb_nodes_src_)
+        emb_nodes_src_->draw(stream);
     extract_norm_->reset();
     extract_->draw(stream);
     if (output_weights_ == OutputWeights::Zero)

@@ -109,8 +109,9 @@ private:
 class GraphTransformerBackwardMapper : public Mapper
 {
 public:
-    GraphTransformerBackwardMapper(const GraphTransformerOptions& options, int64_t dst_width, int64_t out_width,
-                                   OutputWeights output_weights);
+    /// @param src_width columns of the latent, which are embedded where they are not `channels`
+    GraphTransformerBackwardMapper(const GraphTransformerOptions& options, int64_t src_width, int64_t dst_width,
+                                   int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
     [[nodiscard]] std::optional<SharedWork> shared_work() const override { return options_.shared_work(1); }
@@ -122,7 +123,7 @@ private:
     DestinationSlices slices_;
     HeadSharing heads_;
     std::shared_ptr<GraphTransformerBlock> block_;
-    std::shared_ptr<Linear> emb_nodes_dst_, extract_;
+    std::shared_ptr<Linear> emb_nodes_dst_, emb_nodes_src_, extract_; ///< emb_nodes_src_ may be null
     std::shared_ptr<LayerNorm> extract_norm_;
 };
 

@@ -35,8 +35,8 @@ GraphTransformerBlock::GraphTransformerBlock(const GraphTransformerOptions& opti
     lin_edge_ = linear("lin_edge", options.edge_width, a);
     projection_ = linear("projection", a, c);
     if (options.qk_norm == GraphTransformerOptions::QkNorm::PerHead) {
-        const auto of_heads = [&](const LayerKernels::HeadNorm& kernel) {
-            return std::make_shared<LayerNorm>(a / heads_, kernel.result, kernel.bias);
+        const auto of_heads = [&](const LayerKernels::NormForm& form) {
+            return std::make_shared<LayerNorm>(a / heads_, form);
         };
         q_norm_ = register_module("q_norm", of_heads(options.kernels.query_norm));
         k_norm_ = register_module("k_norm", of_heads(options.kernels.key_norm));

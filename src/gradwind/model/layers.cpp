@@ -8,6 +8,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <limits>
 
 namespace gradwind::model
 {
@@ -16,6 +17,8 @@ namespace
 {
 
 constexpr double kNormEpsilon = 1e-5;
+
+using NormForm = LayerKernels::NormForm;
 
 ops::Activation gate_function(MlpKind kind)
 {
@@ -96,20 +99,40 @@ std::shared_ptr<Norm> make_norm(const LayerKernels& kernels, int64_t channels)
 {
     if (kernels.condition_width > 0)
         return std::make_shared<ConditionalLayerNorm>(channels, kernels);
-    return std::make_shared<LayerNorm>(channels, kernels.norm_result);
+    return std::make_shared<LayerNorm>(channels, kernels.norm);
 }
 
-LayerNorm::LayerNorm(int64_t channels, LayerKernels::NormResult result, Bias with_bias) : result_(result)
+LayerNorm::LayerNorm(int64_t channels, const NormForm& form) : form_(form), channels_(channels)
 {
-    weight = register_parameter("weight", at::ones({channels}));
-    if (with_bias == Bias::Yes)
+    if (form.weights != NormForm::Weights::None)
+        weight = register_parameter("weight", at::ones({channels}));
+    if (form.weights == NormForm::Weights::ScaleAndShift && form.kind == NormForm::Kind::Layer)
         bias = register_parameter("bias", at::zeros({channels}));
+}
+
+double LayerNorm::epsilon(at::ScalarType type) const
+{
+    if (form_.epsilon)
+        return *form_.epsilon;
+    if (form_.kind == NormForm::Kind::Layer)
+        return kNormEpsilon;
+    if (type == at::kDouble)
+        return std::numeric_limits<double>::epsilon();
+    return type == at::kFloat ? double(std::numeric_limits<float>::epsilon()) : 0x1p-7;
 }
 
 at::Tensor LayerNorm::forward(const at::Tensor& x, const at::Tensor& /*cond*/) const
 {
-    const auto y = ops::layer_norm(x, weight, bias, kNormEpsilon);
-    return result_ == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
+    const auto guard = epsilon(x.scalar_type());
+    at::Tensor y;
+    if (form_.kind == NormForm::Kind::RootMeanSquare) {
+        y = x * (x.square().mean(-1, true) + guard).rsqrt();
+        if (weight.defined())
+            y = y * weight;
+    } else {
+        y = ops::layer_norm(x, weight.defined() ? weight : at::ones({channels_}, x.options()), bias, guard);
+    }
+    return form_.result == LayerKernels::NormResult::InputType ? y.to(x.scalar_type()) : y;
 }
 
 void LayerNorm::draw(UniformStream& /*stream*/)
@@ -120,13 +143,14 @@ void LayerNorm::draw(UniformStream& /*stream*/)
 void LayerNorm::reset()
 {
     const at::NoGradGuard no_gradients;
-    weight.fill_(1);
+    if (weight.defined())
+        weight.fill_(1);
     if (bias.defined())
         bias.zero_();
 }
 
 ConditionalLayerNorm::ConditionalLayerNorm(int64_t channels, const LayerKernels& kernels)
-    : result_(kernels.norm_result), start_(kernels.condition_start)
+    : result_(kernels.norm.result), start_(kernels.condition_start)
 {
     scale_ = register_module("scale", std::make_shared<Linear>(kernels.condition_width, channels));
     bias_ = register_module("bias", std::make_shared<Linear>(kernels.condition_width, channels));
@@ -157,9 +181,9 @@ void ConditionalLayerNorm::draw(UniformStream& stream)
     }
 }
 
-DataExtractor::DataExtractor(int64_t channels, int64_t out)
+DataExtractor::DataExtractor(int64_t channels, int64_t out, const NormForm& norm)
 {
-    norm_ = register_module("0", std::make_shared<LayerNorm>(channels, LayerKernels::NormResult::Promoted));
+    norm_ = register_module("0", std::make_shared<LayerNorm>(channels, norm));
     linear_ = register_module("1", std::make_shared<Linear>(channels, out));
 }
 
@@ -223,7 +247,7 @@ Mlp::Mlp(const MlpOptions& options) : options_(options)
     }
     output_ = layers->register_module(std::to_string(slot), std::make_shared<Linear>(options.hidden, options.out));
     if (options.norm == MlpOptions::Norm::Last)
-        norm_ = register_module("layer_norm", std::make_shared<LayerNorm>(options.out, options.kernels.norm_result));
+        norm_ = register_module("layer_norm", std::make_shared<LayerNorm>(options.out, options.kernels.norm));
 }
 
 at::Tensor Mlp::after_first(at::Tensor x) const
@@ -238,8 +262,9 @@ bool Mlp::by_rows(const at::Tensor& like) const
 {
     // The normalisation is part of the rows' kernels: both results of a norm are alike unless autocast is on.
     const bool one_type = like.scalar_type() == output_->weight.scalar_type();
-    const bool keeps_type = !norm_ || options_.kernels.norm_result == LayerKernels::NormResult::InputType;
-    return options_.kind == MlpKind::Mlp && (like.is_cuda() ? keeps_type : one_type) &&
+    const bool keeps_type = !norm_ || options_.kernels.norm.result == LayerKernels::NormResult::InputType;
+    const bool fits = !norm_ || options_.kernels.norm.is_common();
+    return options_.kind == MlpKind::Mlp && fits && (like.is_cuda() ? keeps_type : one_type) &&
            ops::row_mlp_takes(like, options_.kernels.activation, hidden_.size() + 1);
 }
 
@@ -256,8 +281,8 @@ ops::RowMlpWeights Mlp::row_weights() const
     if (norm_) {
         out.norm_weight = norm_->weight;
         out.norm_bias = norm_->bias;
+        out.epsilon = norm_->epsilon(norm_->weight.scalar_type());
     }
-    out.epsilon = kNormEpsilon;
     return out;
 }
 

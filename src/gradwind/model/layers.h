@@ -21,17 +21,25 @@ enum class Bias { No, Yes };
 struct LayerKernels {
     ops::Activation activation = ops::Activation::Gelu;
     /// Whether a normalisation returns the type of its input (AutocastLayerNorm) or, under autocast, float32.
-    enum class NormResult { InputType, Promoted } norm_result = NormResult::InputType;
+    enum class NormResult { InputType, Promoted };
+    struct NormForm {
+        NormResult result = NormResult::InputType;
+        enum class Kind { Layer, RootMeanSquare } kind = Kind::Layer;
+        /// The parameters that it has; RootMeanSquare never has a bias.
+        enum class Weights { None, Scale, ScaleAndShift } weights = Weights::ScaleAndShift;
+        std::optional<double> epsilon = std::nullopt; ///< default: 1e-5; of RootMeanSquare the resolution of the type
+        bool operator==(const NormForm&) const = default;
+        /// Whether the fused kernels of perceptrons have it, whatever its epsilon.
+        [[nodiscard]] bool is_common() const { return kind == Kind::Layer && weights == Weights::ScaleAndShift; }
+    };
+    NormForm norm;
     /// Columns of the condition of a ConditionalLayerNorm; 0 for a plain normalisation.
     int64_t condition_width = 0;
     /// What ConditionalLayerNorm starts as: a plain normalisation, or with the weights as drawn.
     enum class ConditionStart { Zero, Drawn } condition_start = ConditionStart::Zero;
     /// Of queries and keys, over the columns of a head.
-    struct HeadNorm {
-        NormResult result = NormResult::InputType;
-        Bias bias = Bias::No;
-    };
-    HeadNorm query_norm, key_norm;
+    NormForm query_norm = {.weights = NormForm::Weights::Scale};
+    NormForm key_norm = {.weights = NormForm::Weights::Scale};
 };
 
 /// y = x W^T + b with `weight` [out, in] and, where there is one, `bias` [out].
@@ -49,7 +57,7 @@ public:
     at::Tensor bias;
 };
 
-/// A normalisation over the last dimension, eps 1e-5, with or without a condition.
+/// A normalisation over the last dimension, with or without a condition.
 class Norm : public torch::nn::Module
 {
 public:
@@ -63,21 +71,23 @@ public:
 /// The normalisation that the layer kernels name: LayerNorm, or ConditionalLayerNorm with a condition.
 [[nodiscard]] std::shared_ptr<Norm> make_norm(const LayerKernels& kernels, int64_t channels);
 
-/// (x - mean) / sqrt(variance + eps) * `weight` + `bias`.
+/// (x - mean) / sqrt(variance + eps) * `weight` + `bias`, or x / sqrt(mean of squares + eps) * `weight`.
 class LayerNorm : public Norm
 {
 public:
-    LayerNorm(int64_t channels, LayerKernels::NormResult result, Bias with_bias = Bias::Yes);
+    LayerNorm(int64_t channels, const LayerKernels::NormForm& form);
     /// Without a look at the condition.
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const at::Tensor& cond = {}) const override;
     void draw(UniformStream& stream) override;
     void reset();
+    [[nodiscard]] double epsilon(at::ScalarType type) const;
 
-    at::Tensor weight;
-    at::Tensor bias; ///< undefined without one
+    at::Tensor weight; ///< undefined without one
+    at::Tensor bias;   ///< undefined without one
 
 private:
-    LayerKernels::NormResult result_;
+    LayerKernels::NormForm form_;
+    int64_t channels_;
 };
 
 /// (x - mean) / sqrt(variance + eps) * (1 + scale(cond)) + bias(cond), two Linears of the condition (spec §6.3).
@@ -99,11 +109,14 @@ private:
 /// What the last layer of a decoder starts with (`initialise_data_extractor_zero`).
 enum class OutputWeights { Drawn, Zero };
 
-/// The end of a transformer's decoder: a plain normalisation and a linear map to the output columns (spec §4.4).
+/// The normalisation of the extractors that are plain layers whatever the layer kernels are.
+inline constexpr LayerKernels::NormForm kExtractorNorm = {.result = LayerKernels::NormResult::Promoted};
+
+/// The end of a transformer's decoder: a normalisation and a linear map to the output columns (spec §4.4).
 class DataExtractor : public torch::nn::Module
 {
 public:
-    DataExtractor(int64_t channels, int64_t out);
+    DataExtractor(int64_t channels, int64_t out, const LayerKernels::NormForm& norm);
     /// @param x [rows, channels] @return [rows, out]
     [[nodiscard]] at::Tensor forward(const at::Tensor& x) const;
     void draw(UniformStream& stream, OutputWeights weights);
@@ -164,7 +177,6 @@ public:
     [[nodiscard]] ops::RowMlpWeights row_weights() const;
     /// Draws the weights in the order in which the original makes them.
     void draw(UniformStream& stream);
-    void set_output_zero() { output_->set_zero(); }
     [[nodiscard]] const MlpOptions& options() const { return options_; }
     [[nodiscard]] const std::vector<std::shared_ptr<HiddenLayer>>& hidden() const { return hidden_; }
     [[nodiscard]] const Linear& output() const { return *output_; }

@@ -67,7 +67,7 @@ void LatentNoise::draw(UniformStream& stream)
     projection_->draw(stream);
 }
 
-std::shared_ptr<NoiseInjector> build_noise_injector(const Config& root, int64_t n_hidden,
+std::shared_ptr<NoiseInjector> build_noise_injector(const Config& root, int64_t n_hidden, int64_t latent_channels,
                                                     const parallel::RowSet& own_nodes, const MatrixSources& sources)
 {
     GRADWIND_CHECK(root.has("noise_injector"), ConfigError,
@@ -85,7 +85,7 @@ std::shared_ptr<NoiseInjector> build_noise_injector(const Config& root, int64_t 
     options.hidden = integer_in(section, "noise_mlp_hidden_dim", 32, 1, 1 << 20);
     options.kernels = layer_kernels({section, section});
     if (!section.has("layer_kernels.LayerNorm"))
-        options.kernels.norm_result = LayerKernels::NormResult::Promoted;
+        options.kernels.norm.result = LayerKernels::NormResult::Promoted;
     options.n_hidden = n_hidden;
     options.own_nodes = own_nodes;
     options.projection = find_matrix(
@@ -100,7 +100,7 @@ std::shared_ptr<NoiseInjector> build_noise_injector(const Config& root, int64_t 
                    "[model] {}: expected a noise matrix with a row for each of the {} hidden nodes, found {}",
                    section.where(), n_hidden, options.projection->n_rows);
     if (target == "NoiseInjector")
-        return std::make_shared<LatentNoise>(std::move(options), hidden_channels(root));
+        return std::make_shared<LatentNoise>(std::move(options), latent_channels);
     return std::make_shared<NoiseConditioning>(std::move(options));
 }
 

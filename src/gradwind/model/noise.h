@@ -71,6 +71,7 @@ private:
 /// @throws ConfigError naming the key that cannot be
 /// @param own_nodes hidden nodes of this rank
 [[nodiscard]] std::shared_ptr<NoiseInjector> build_noise_injector(const Config& root, int64_t n_hidden,
+                                                                  int64_t latent_channels,
                                                                   const parallel::RowSet& own_nodes,
                                                                   const MatrixSources& sources);
 

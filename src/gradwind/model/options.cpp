@@ -20,10 +20,13 @@ std::optional<Config> first_of(std::initializer_list<std::pair<const Config*, st
     return std::nullopt;
 }
 
-std::string last_component(const std::string& name)
+/// Refuses keys of a layer kernel that would otherwise have no effect.
+void refuse_other_keys(const Config& kernel, const std::vector<std::string>& known)
 {
-    const auto dot = name.rfind('.');
-    return dot == std::string::npos ? name : name.substr(dot + 1);
+    for (const auto& key : kernel.keys())
+        GRADWIND_CHECK(std::find(known.begin(), known.end(), key) != known.end(), ConfigError,
+                       "[model] {}: {} has no option `{}`{}", kernel.at(key).where(), kernel.target(), key,
+                       did_you_mean(key, known));
 }
 
 void require_target(const Config& kernel, const std::vector<std::string>& allowed)
@@ -32,15 +35,53 @@ void require_target(const Config& kernel, const std::vector<std::string>& allowe
         refuse_target(kernel, allowed, {});
 }
 
-/// Refuses options of a normalisation that change its form.
-void require_plain_options(const Config& norm)
+/// What the options of a normalisation make of it.
+LayerKernels::NormForm norm_form(const Config& norm)
 {
-    for (const char* key : {"bias", "elementwise_affine"})
-        GRADWIND_CHECK(norm.get<bool>(key, true), ConfigError,
-                       "[model] {} must be true: normalisations without it are not available yet",
-                       norm.at(key).where());
-    GRADWIND_CHECK(norm.get<double>("eps", 1e-5) == 1e-5, ConfigError,
-                   "[model] {} must be 1e-5, the only one available", norm.at("eps").where());
+    using Form = LayerKernels::NormForm;
+    Form form;
+    const auto target = norm.target();
+    refuse_other_keys(norm,
+                      target == "RMSNorm"
+                          ? std::vector<std::string>{"_target_", "_partial_", "eps", "elementwise_affine"}
+                          : std::vector<std::string>{"_target_", "_partial_", "eps", "elementwise_affine", "bias"});
+    if (target != "AutocastLayerNorm")
+        form.result = LayerKernels::NormResult::Promoted;
+    form.kind = target == "RMSNorm" ? Form::Kind::RootMeanSquare : Form::Kind::Layer;
+    if (!norm.get<bool>("elementwise_affine", true))
+        form.weights = Form::Weights::None;
+    else if (form.kind == Form::Kind::RootMeanSquare || !norm.get<bool>("bias", true))
+        form.weights = Form::Weights::Scale;
+    if (const auto eps = norm.find("eps"); eps && !eps->is_null()) {
+        form.epsilon = eps->as<double>();
+        GRADWIND_CHECK(*form.epsilon > 0, ConfigError, "[model] {} is {}; it must be above 0", eps->where(),
+                       *form.epsilon);
+    }
+    return form;
+}
+
+/// The activation of a section with its parameters.
+ops::Activation activation_of(const Config& section)
+{
+    auto found = ops::activation_of(section.target());
+    if (!found)
+        refuse_target(section, ops::activation_names(), {});
+    std::vector<std::string> known = {"_target_", "_partial_", "inplace"};
+    const auto& parameters = ops::activation_parameters(found->kind);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+        known.emplace_back(parameters[i].name);
+        found->parameters.at(i) = section.get<double>(parameters[i].name, parameters[i].fallback);
+    }
+    if (found->kind == ops::Activation::Gelu) {
+        known.emplace_back("approximate");
+        const auto form = section.get<std::string>("approximate", "none");
+        GRADWIND_CHECK(form == "none" || form == "tanh", ConfigError, "[model] {}: expected none or tanh, found `{}`",
+                       section.at("approximate").where(), form);
+        if (form == "tanh")
+            found = ops::Activation::GeluTanh;
+    }
+    refuse_other_keys(section, known);
+    return *found;
 }
 
 void read_condition(const Config& norm, LayerKernels& kernels)
@@ -48,7 +89,7 @@ void read_condition(const Config& norm, LayerKernels& kernels)
     kernels.condition_width = integer_in(norm, "condition_shape", 16, 1, 1 << 16);
     kernels.condition_start =
         norm.get<bool>("zero_init", true) ? LayerKernels::ConditionStart::Zero : LayerKernels::ConditionStart::Drawn;
-    kernels.norm_result =
+    kernels.norm.result =
         norm.get<bool>("autocast", true) ? LayerKernels::NormResult::InputType : LayerKernels::NormResult::Promoted;
 }
 
@@ -76,16 +117,6 @@ ops::Intermediates intermediates(const Config& section)
     return section.get<bool>("gradient_checkpointing", true) ? ops::Intermediates::Recompute : ops::Intermediates::Keep;
 }
 
-int64_t part_channels(const PartConfig& part)
-{
-    const auto whole = hidden_channels(part.root);
-    const auto channels = integer_in(part.section, "num_channels", whole, 1, 1 << 20);
-    GRADWIND_CHECK(channels == whole, ConfigError,
-                   "[model] {} is {}, but the network has {} channels; the parts must agree",
-                   part.section.at("num_channels").where(), channels, whole);
-    return channels;
-}
-
 } // namespace
 
 void refuse_target(const Config& section, const std::vector<std::string>& available,
@@ -107,23 +138,38 @@ int64_t integer_in(const Config& section, const std::string& key, int64_t fallba
     return value;
 }
 
-NamedMapper find_mapper(const Config& root, const std::string& plural)
+std::vector<NamedMapper> find_mappers(const Config& root, const std::string& plural,
+                                      const std::vector<std::string>& datasets)
 {
     const auto singular = plural.substr(0, plural.size() - 1);
     if (!root.has(plural)) {
         GRADWIND_CHECK(root.has(singular), ConfigError, "[model] {} has neither `{}` nor `{}`", root.where(), plural,
                        singular);
-        return {"0", {root.at(singular), root}, {"encoded_data"}};
+        return {{"0", {root.at(singular), root}, {datasets.front()}, {"encoded_data"}}};
     }
     const auto all = root.at(plural);
     const auto keys = all.keys();
-    GRADWIND_CHECK(keys.size() == 1, ConfigError,
-                   "[model] {} has {} entries; one is available so far (several data sets are not available yet)",
-                   all.where(), keys.size());
-    const auto entry = all.items().front();
-    return {keys.front(),
-            {entry.at("mapper"), root},
-            entry.get<std::vector<std::string>>("target_node_features", {"encoded_data"})};
+    const auto items = all.items();
+    GRADWIND_CHECK(!keys.empty(), ConfigError, "[model] {} is empty", all.where());
+    const auto* names_key = plural == "encoders" ? "source_datasets" : "target_datasets";
+    std::vector<NamedMapper> out;
+    std::vector<std::string> taken;
+    for (size_t i = 0; i < keys.size(); ++i) {
+        auto names = items[i].get<std::vector<std::string>>(names_key, {datasets.front()});
+        for (const auto& name : names) {
+            GRADWIND_CHECK(std::find(datasets.begin(), datasets.end(), name) != datasets.end(), ConfigError,
+                           "[model] {}: there is no data set `{}`{}; known are {}", items[i].where(), name,
+                           did_you_mean(name, datasets), fmt::join(datasets, ", "));
+            GRADWIND_CHECK(std::find(taken.begin(), taken.end(), name) == taken.end(), ConfigError,
+                           "[model] {}: the data set `{}` has two {}; keep one", items[i].where(), name, plural);
+            taken.push_back(name);
+        }
+        out.push_back({keys[i],
+                       {items[i].at("mapper"), root},
+                       std::move(names),
+                       items[i].get<std::vector<std::string>>("target_node_features", {"encoded_data"})});
+    }
+    return out;
 }
 
 std::optional<Config> find_for_dataset(const Config& root, const std::string& key, const std::string& dataset)
@@ -138,12 +184,14 @@ std::optional<Config> find_for_dataset(const Config& root, const std::string& ke
     return section.at("datasets." + dataset);
 }
 
-int64_t hidden_channels(const Config& root)
+int64_t part_channels(const PartConfig& part)
 {
-    const auto key = root.has("num_channels") ? "num_channels" : "hidden_dim";
-    GRADWIND_CHECK(root.has(key), ConfigError, "[model] {} needs `num_channels`, the width of the network",
-                   root.where());
-    return integer_in(root, key, 0, 1, 1 << 20);
+    if (part.section.has("num_channels"))
+        return integer_in(part.section, "num_channels", 0, 1, 1 << 20);
+    const auto key = part.root.has("num_channels") ? "num_channels" : "hidden_dim";
+    GRADWIND_CHECK(part.root.has(key), ConfigError, "[model] {} needs `num_channels`, the width of the network",
+                   part.root.where());
+    return integer_in(part.root, key, 0, 1, 1 << 20);
 }
 
 std::vector<std::string> edge_attributes(const PartConfig& part)
@@ -181,30 +229,28 @@ LayerKernels layer_kernels(const PartConfig& part)
     const auto kernel = [&](const std::string& name) {
         return first_of({{&part.section, "layer_kernels." + name}, {&part.root, "layer_kernels." + name}});
     };
-    if (const auto linear = kernel("Linear"))
+    if (const auto linear = kernel("Linear")) {
         require_target(*linear, {"Linear"});
+        GRADWIND_CHECK(linear->get<bool>("bias", true), ConfigError,
+                       "[model] {} must be true: linear layers without it are not available yet",
+                       linear->at("bias").where());
+        refuse_other_keys(*linear, {"_target_", "_partial_", "bias"});
+    }
     if (const auto norm = kernel("LayerNorm")) {
-        require_target(*norm, {"LayerNorm", "AutocastLayerNorm", "ConditionalLayerNorm"});
-        require_plain_options(*norm);
+        require_target(*norm, {"LayerNorm", "AutocastLayerNorm", "RMSNorm", "ConditionalLayerNorm"});
         if (norm->target() == "ConditionalLayerNorm")
             read_condition(*norm, kernels);
-        else if (norm->target() == "LayerNorm")
-            kernels.norm_result = LayerKernels::NormResult::Promoted;
+        else
+            kernels.norm = norm_form(*norm);
     }
-    for (const auto& [name, head] :
+    for (const auto& [name, form] :
          {std::pair("QueryNorm", &kernels.query_norm), std::pair("KeyNorm", &kernels.key_norm)})
         if (const auto norm = kernel(name)) {
-            require_target(*norm, {"LayerNorm", "AutocastLayerNorm"});
-            head->bias = norm->get<bool>("bias", true) ? Bias::Yes : Bias::No;
-            if (norm->target() == "LayerNorm")
-                head->result = LayerKernels::NormResult::Promoted;
+            require_target(*norm, {"LayerNorm", "AutocastLayerNorm", "RMSNorm"});
+            *form = norm_form(*norm);
         }
-    if (const auto activation = kernel("Activation")) {
-        const auto found = ops::activation_of(last_component(activation->target()));
-        if (!found)
-            refuse_target(*activation, ops::activation_names(), {});
-        kernels.activation = *found;
-    }
+    if (const auto activation = kernel("Activation"))
+        kernels.activation = activation_of(*activation);
     return kernels;
 }
 

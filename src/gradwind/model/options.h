@@ -24,17 +24,22 @@ struct PartConfig {
 struct NamedMapper {
     std::string key; ///< name in parameter names
     PartConfig part;
+    std::vector<std::string> datasets;             ///< that it reads or writes
     std::vector<std::string> target_node_features; ///< of decoders
 };
 
-/// @param plural "encoders" or "decoders" @throws ConfigError unless there is exactly one
-[[nodiscard]] NamedMapper find_mapper(const Config& root, const std::string& plural);
+/// @param plural "encoders" or "decoders", in the order of the configuration
+/// @param datasets of the model; a mapper that names none belongs to the first
+/// @throws ConfigError for one that names another data set, or one that another has already
+[[nodiscard]] std::vector<NamedMapper> find_mappers(const Config& root, const std::string& plural,
+                                                    const std::vector<std::string>& datasets);
 
 /// The section of one data set below a key that may or may not have a `datasets` level; nothing if absent or null.
 [[nodiscard]] std::optional<Config> find_for_dataset(const Config& root, const std::string& key,
                                                      const std::string& dataset);
 
-[[nodiscard]] int64_t hidden_channels(const Config& root);
+/// `num_channels` of a part, else of the whole.
+[[nodiscard]] int64_t part_channels(const PartConfig& part);
 [[nodiscard]] std::vector<std::string> edge_attributes(const PartConfig& part);
 /// @param sets "data", "hidden", "data2hidden", ...
 [[nodiscard]] int64_t node_trainables(const Config& root, const std::string& nodes);

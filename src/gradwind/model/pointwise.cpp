@@ -86,10 +86,12 @@ void PointWiseForwardMapper::draw(UniformStream& stream)
     emb_nodes_src_->draw(stream);
 }
 
-PointWiseBackwardMapper::PointWiseBackwardMapper(int64_t channels, int64_t out_width, OutputWeights output_weights)
+PointWiseBackwardMapper::PointWiseBackwardMapper(const PointWiseOptions& options, int64_t out_width,
+                                                 OutputWeights output_weights)
     : output_weights_(output_weights)
 {
-    node_data_extractor_ = register_module("node_data_extractor", std::make_shared<DataExtractor>(channels, out_width));
+    node_data_extractor_ = register_module(
+        "node_data_extractor", std::make_shared<DataExtractor>(options.channels, out_width, options.kernels.norm));
 }
 
 Mapper::Result PointWiseBackwardMapper::forward(const at::Tensor& src, const at::Tensor& /*dst*/,

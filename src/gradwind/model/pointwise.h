@@ -60,7 +60,7 @@ private:
 class PointWiseBackwardMapper : public Mapper
 {
 public:
-    PointWiseBackwardMapper(int64_t channels, int64_t out_width, OutputWeights output_weights);
+    PointWiseBackwardMapper(const PointWiseOptions& options, int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
     void draw(UniformStream& stream) override;

@@ -39,7 +39,7 @@ std::unique_ptr<Residual> build_truncated(const Config& section, int64_t n_nodes
             {.section = section,
              .file = from.find("truncation_" + direction + "_file_path"),
              .edges = section.find("truncation_" + direction + "_edges_name"),
-             .weight_attribute = section.get<std::string>("edge_weight_attribute", ""),
+             .weight_attribute = section.get<std::string>("edge_weight_attribute", "gauss_weight"),
              .node_attribute = section.get<std::string>("src_node_weight_attribute", ""),
              .rows = section.get<bool>("row_normalize", false) ? MatrixRows::Normalised : MatrixRows::AsGiven},
             sources);

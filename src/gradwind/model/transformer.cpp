@@ -42,8 +42,8 @@ NodeAttention::NodeAttention(const TransformerOptions& options) : unlimited_(opt
     projection_ = register_module("projection", std::make_shared<Linear>(a, c));
     if (options.head_norms == TransformerOptions::HeadNorms::None)
         return;
-    const auto norm = [&](const char* name, const LayerKernels::HeadNorm& kernel) {
-        return register_module(name, std::make_shared<LayerNorm>(a / options.heads, kernel.result, kernel.bias));
+    const auto norm = [&](const char* name, const LayerKernels::NormForm& form) {
+        return register_module(name, std::make_shared<LayerNorm>(a / options.heads, form));
     };
     q_norm_ = norm("q_norm", options.kernels.query_norm);
     k_norm_ = norm("k_norm", options.kernels.key_norm);
@@ -91,6 +91,10 @@ TransformerBlock::TransformerBlock(const TransformerOptions& options, Place plac
                                                                    .kernels = options.kernels}));
     if (place == Place::Processor)
         return;
+    // A mapper's block has them without use: no gradient reaches them, and the optimiser must not let them decay.
+    for (const auto& unused : {norm_attention_, norm_mlp_})
+        for (auto& parameter : unused->parameters())
+            parameter.set_requires_grad(false);
     norm_src_ = norm("layer_norm_attention_src");
     norm_dst_ = norm("layer_norm_attention_dst");
     norm_behind_ = norm("layer_norm_mpl");
@@ -199,13 +203,13 @@ void TransformerForwardMapper::draw(UniformStream& stream)
 }
 
 TransformerBackwardMapper::TransformerBackwardMapper(const TransformerOptions& options, int64_t dst_width,
-                                                     int64_t out_width, OutputWeights output_weights)
-    : options_(options), output_weights_(output_weights)
+                                                     int64_t out_width)
+    : options_(options)
 {
     block_ = register_module("proc", std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Mapper));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
-    node_data_extractor_ =
-        register_module("node_data_extractor", std::make_shared<DataExtractor>(options.channels, out_width));
+    node_data_extractor_ = register_module(
+        "node_data_extractor", std::make_shared<DataExtractor>(options.channels, out_width, kExtractorNorm));
 }
 
 Mapper::Result TransformerBackwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
@@ -220,7 +224,8 @@ void TransformerBackwardMapper::draw(UniformStream& stream)
 {
     block_->draw(stream);
     emb_nodes_dst_->draw(stream);
-    node_data_extractor_->draw(stream, output_weights_);
+    // The original takes initialise_data_extractor_zero here without effect.
+    node_data_extractor_->draw(stream, OutputWeights::Drawn);
 }
 
 } // namespace gradwind::model

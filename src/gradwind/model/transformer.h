@@ -97,8 +97,7 @@ private:
 class TransformerBackwardMapper : public Mapper
 {
 public:
-    TransformerBackwardMapper(const TransformerOptions& options, int64_t dst_width, int64_t out_width,
-                              OutputWeights output_weights);
+    TransformerBackwardMapper(const TransformerOptions& options, int64_t dst_width, int64_t out_width);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
     void draw(UniformStream& stream) override;
@@ -107,7 +106,6 @@ private:
     TransformerOptions options_;
     std::shared_ptr<TransformerBlock> block_;
     std::shared_ptr<Linear> emb_nodes_dst_;
-    OutputWeights output_weights_;
     std::shared_ptr<DataExtractor> node_data_extractor_;
 };
 

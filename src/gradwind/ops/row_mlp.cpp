@@ -418,7 +418,7 @@ void check_shapes(const RowMlpCall& state, const variable_list& tensors)
 
 } // namespace
 
-bool row_mlp_takes(const at::Tensor& like, Activation activation, size_t n_layers)
+bool row_mlp_takes(const at::Tensor& like, const Activation& activation, size_t n_layers)
 {
     if (activation != Activation::Gelu || int64_t(n_layers) > kMaxLayers)
         return false;

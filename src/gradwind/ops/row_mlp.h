@@ -39,7 +39,7 @@ struct RowMlpResult {
 
 /// Whether row_mlp takes tensors like these, with GELU: on the CPU float32 or float64 outside autocast, on a GPU
 /// float32, or any type under autocast to bf16. Results have the type of the computation.
-[[nodiscard]] bool row_mlp_takes(const at::Tensor& like, Activation activation, size_t n_layers);
+[[nodiscard]] bool row_mlp_takes(const at::Tensor& like, const Activation& activation, size_t n_layers);
 
 /// The perceptron of the operands side by side, plus the residual operand, and its sums at destinations.
 ///

@@ -7,6 +7,7 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 
@@ -81,15 +82,32 @@ StageSettings stage_settings(const Config& config, const std::string& name)
     return result;
 }
 
+/// The original's ZeroRedundancyOptimizer gives the numbers of the optimiser that it wraps; here
+/// `training.strategy.zero_group_size` says who shares the state.
+void require_adamw(const Config& section)
+{
+    if (!section.has("_target_"))
+        return;
+    if (section.target() == "ZeroRedundancyOptimizer" && section.has("optimizer_class")) {
+        const auto inner = section.at("optimizer_class");
+        const auto name = inner.is_map() ? inner.target() : inner.as<std::string>();
+        GRADWIND_CHECK(name.ends_with("AdamW"), ConfigError,
+                       "[train] expected AdamW for {}, found `{}`: other optimisers are not there yet", inner.where(),
+                       name);
+        return;
+    }
+    GRADWIND_CHECK(section.target() == "AdamW", ConfigError,
+                   "[train] expected AdamW for {}, found `{}`: other optimisers are not there yet",
+                   section.at("_target_").where(), section.target());
+}
+
 AdamWOptions optimizer_options(const Config& config)
 {
     AdamWOptions result;
     const auto section = config.find("training.optimization.optimizer");
     if (!section || !section->is_map())
         return result;
-    GRADWIND_CHECK(!section->has("_target_") || section->target() == "AdamW", ConfigError,
-                   "[train] expected AdamW for {}, found `{}`: other optimisers are not there yet",
-                   section->at("_target_").where(), section->target());
+    require_adamw(*section);
     const auto betas = section->get<std::vector<double>>("betas", {0.9, 0.95});
     GRADWIND_CHECK(betas.size() == 2 && betas[0] >= 0 && betas[0] < 1 && betas[1] >= 0 && betas[1] < 1, ConfigError,
                    "[train] expected two numbers of [0, 1) for {}, found [{}]", section->at("betas").where(),
@@ -129,6 +147,11 @@ void read_schedule(const Config& config, TrainSettings& settings)
                    section->at("_target_").where(), section->target());
     settings.schedule.lr_min = real_in(*section, "lr_min", 3e-7, 0.0, 1e6);
     settings.schedule.warmup_steps = integer(*section, "warmup_t", 0, 0);
+    static const std::vector<std::string> known = {"_target_", "lr_min", "t_initial", "warmup_t", "t_in_epochs"};
+    for (const auto& key : section->keys())
+        GRADWIND_CHECK(std::find(known.begin(), known.end(), key) != known.end(), ConfigError,
+                       "[train] {} is not available: schedules have {}", section->at(key).where(),
+                       fmt::join(known, ", "));
     settings.has_period = section->has("t_initial");
     if (settings.has_period)
         settings.schedule.period_steps = integer(*section, "t_initial", 0, 1);
@@ -168,8 +191,6 @@ void refuse_unfinished(const Config& config)
     refuse("training.loss_gradient_scaling", config.get<bool>("training.loss_gradient_scaling", false));
     for (const char* key : {"training.fork_run_id", "training.weight_averaging"})
         refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
-    refuse("training.submodules_to_freeze",
-           config.has("training.submodules_to_freeze") && !config.at("training.submodules_to_freeze").items().empty());
     refuse("training.ensemble_size_per_device", config.get<int64_t>("training.ensemble_size_per_device", 1) != 1);
     GRADWIND_CHECK(!config.has("training.method._target_") || config.at("training.method").target() == "SingleTraining",
                    ConfigError, "[train] expected SingleTraining for {}: other methods are not there yet",

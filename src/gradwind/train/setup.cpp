@@ -5,6 +5,7 @@
 #include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
 #include "gradwind/data/open_dataset.h"
+#include "gradwind/model/freeze.h"
 #include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/graph_inputs.h"
 #include "gradwind/train/numpy_random.h"
@@ -197,6 +198,8 @@ std::shared_ptr<model::ForecastModel> make_model(const Config& config, const Tra
                                                          .dataset_name = settings.dataset_name,
                                                          .sharding = sharding});
     model::initialise_weights(*model, derive_seed(settings.seed.value, SeedContext::Trainer));
+    for (const auto& part : config.get<std::vector<std::string>>("training.submodules_to_freeze", {}))
+        model::freeze_part(*model, part);
     return model;
 }
 

@@ -26,7 +26,8 @@ std::vector<parallel::NamedParameter> trainable_parameters(const model::Forecast
 {
     std::vector<parallel::NamedParameter> result;
     for (const auto& item : model.named_parameters())
-        result.push_back({item.key(), item.value()});
+        if (item.value().requires_grad())
+            result.push_back({item.key(), item.value()});
     return result;
 }
 

@@ -3,6 +3,7 @@
 #include "gradwind/verify/golden.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/verify/golden_datasets.h"
 
 #include <algorithm>
 #include <array>
@@ -26,6 +27,7 @@ constexpr std::array kRunners = {
     Runner{"rollout", verify_model_case},
     Runner{"ensemble", verify_model_case},
     Runner{"init", verify_init_case},
+    Runner{"datasets", verify_datasets_case},
     Runner{"losses", verify_losses_case},
     Runner{"normalizer", verify_normalizer_case},
     Runner{"optim", verify_optim_case},

@@ -41,8 +41,8 @@ struct ModelCase {
     Config model;
     graph::Graph graph;
     Tensors weights, inputs, expected64, matrices;
-    std::unique_ptr<loss::Loss> score;                                ///< of ensembles; null: the scaled squared error
-    std::vector<std::pair<at::Tensor, std::vector<int64_t>>> scalers; ///< values and the axes they belong to
+    std::string dataset;
+    std::unique_ptr<loss::Loss> score;
     std::set<std::string> zero_gradients;
     at::Tensor inside; ///< nodes that keep predictions in a rollout
     int64_t n_step_input = 1;
@@ -64,13 +64,26 @@ Tensors read_all(const std::filesystem::path& path)
     return ops::read_tensors(SafetensorsFile(path));
 }
 
-/// The nodes that a limited-area output mask keeps; undefined without a mask.
-at::Tensor output_mask(const Config& model, const graph::Graph& graph)
+/// The data set of a case, which gives its nodes their name.
+std::string dataset_of(const Config& model)
 {
-    const auto mask = model.find("output_mask.datasets.data");
-    if (!mask || mask->is_null() || mask->target() != "Boolean1DMask")
+    if (const auto encoders = model.find("encoders"); encoders && encoders->is_map() && !encoders->items().empty())
+        return encoders->items().front().get<std::vector<std::string>>("source_datasets", {"data"}).front();
+    return "data";
+}
+
+/// The nodes that a limited-area output mask keeps; undefined without a mask.
+at::Tensor output_mask(const Config& model, const graph::Graph& graph, const std::string& dataset)
+{
+    auto mask = model.find("output_mask");
+    if (mask && mask->is_map() && mask->has("datasets"))
+        mask = mask->find("datasets." + dataset);
+    if (!mask || !mask->is_map() || !mask->has("_target_") || mask->target() == "NoOutputMask")
         return {};
-    const auto& nodes = graph.node_set("data");
+    GRADWIND_CHECK(mask->target() == "Boolean1DMask", ConfigError,
+                   "[verify] {}: {} is not available; available are Boolean1DMask, NoOutputMask", mask->where(),
+                   mask->target());
+    const auto& nodes = graph.node_set(dataset);
     const auto name = mask->get<std::string>("attribute_name");
     const auto found = nodes.attributes.find(name);
     GRADWIND_CHECK(found != nodes.attributes.end(), DataError, "[verify] the graph has no node attribute `{}`", name);
@@ -113,28 +126,35 @@ private:
     const Tensors& inputs_;
 };
 
-/// The configured loss of an ensemble case, with the scalers as stored.
+/// The original's weights by variable have one for each variable that only the loss sees, too: what it takes of them
+/// are those at the positions of the outputs among all that the loss sees.
+at::Tensor of_outputs(const at::Tensor& values, const VariableTable& variables)
+{
+    std::vector<int64_t> positions;
+    int64_t n_seen = 0;
+    for (int64_t i = 0; i < variables.count(); ++i) {
+        const auto role = variables.role(i);
+        if (role != Role::Forcing && role != Role::Target)
+            positions.push_back(n_seen);
+        n_seen += role != Role::Forcing;
+    }
+    const bool has_more = values.dim() == 1 && n_seen > int64_t(positions.size()) && values.size(0) == n_seen;
+    return has_more ? values.index_select(0, at::tensor(positions, at::kLong)) : values;
+}
+
+/// The configured loss, with the scalers as stored.
 void read_score(ModelCase& out, const nlohmann::json& description, const Statistics& statistics)
 {
     const auto config = Config::from_json(description.at("config"), "case.json");
     loss::LossInputs inputs{.variables = out.variables, .statistics = statistics};
     inputs.n_step_output = out.n_step_output;
     inputs.matrices = matrices_of(out.matrices);
+    inputs.output_mask = out.inside;
     for (const auto& [name, values] : out.inputs)
         if (name.starts_with("scaler.") && name != "scaler.nan_mask_weights")
-            inputs.given[name.substr(7)] = values;
-    out.score =
-        loss::build_loss(config.at("training_loss"), config.at("scalers"), config.at("variable_groups"), inputs);
-}
-
-void read_loss(ModelCase& out, const nlohmann::json& description)
-{
-    const auto& loss = description.at("loss");
-    for (const auto& name : loss.at("scalers_used")) {
-        const auto scaler = out.inputs.at("scaler." + name.get<std::string>());
-        out.scalers.emplace_back(scaler,
-                                 loss.at("scaler_dims").at(name.get<std::string>()).get<std::vector<int64_t>>());
-    }
+            inputs.given[name.substr(7)] = of_outputs(values, out.variables);
+    const auto section = [&](const char* key) { return loss::dataset_section(config.at(key), out.dataset); };
+    out.score = loss::build_loss(section("training_loss"), section("scalers"), section("variable_groups"), inputs);
 }
 
 ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& description)
@@ -153,15 +173,12 @@ ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& d
     out.n_rollout = dims.value("rollout", int64_t(1));
     out.n_members = dims.value("ensemble_size", int64_t(1));
     out.is_rollout = out.inputs.contains("batch");
-    out.inside = output_mask(out.model, out.graph);
+    out.dataset = dataset_of(out.model);
+    out.inside = output_mask(out.model, out.graph, out.dataset);
     const auto& measured = description.at("measured_fp32_vs_fp64");
     out.worst_gradient = measured.value("grad_worst_tensor_l2_rel", 0.0);
     for (const auto& name : measured.value("grad_mathematically_zero", nlohmann::json::array()))
         out.zero_gradients.insert(name);
-    if (description.at("kind") == "ensemble")
-        read_score(out, description, unit_statistics(out.variables));
-    else
-        read_loss(out, description);
     return out;
 }
 
@@ -174,26 +191,11 @@ std::shared_ptr<model::ForecastModel> build(const ModelCase& golden, at::ScalarT
                                                      .statistics = &unit,
                                                      .n_step_input = golden.n_step_input,
                                                      .n_step_output = golden.n_step_output,
+                                                     .dataset_name = golden.dataset,
                                                      .matrices = matrices_of(golden.matrices)});
     network->to(dtype);
     model::load_state(*network, golden.weights);
     return network;
-}
-
-/// The loss, one value per output variable (spec §7.3 without the mean over variables).
-at::Tensor loss_per_variable(const ModelCase& golden, const at::Tensor& prediction, const at::Tensor& target)
-{
-    if (golden.score)
-        return golden.score->per_variable(prediction, target);
-    const auto columns = at::tensor(golden.variables.data_output(), at::kLong);
-    auto error = (prediction - target.index_select(-1, columns)).square();
-    for (const auto& [values, axes] : golden.scalers) {
-        std::vector<int64_t> shape(5, 1);
-        for (size_t i = 0; i < axes.size(); ++i)
-            shape[size_t(axes[i])] = values.size(int64_t(i));
-        error = error * values.to(error.scalar_type()).reshape(shape);
-    }
-    return error.sum({1, 3}).mean(at::IntArrayRef{0, 1});
 }
 
 /// Runs the case and names what comes out as the files do.
@@ -216,8 +218,8 @@ Tensors run_case_in(const ModelCase& golden, at::ScalarType dtype)
         const auto y = network->forward(x, {.rollout_step = step, .noise = &noise});
         const auto target = golden.is_rollout ? model::target_of(input, golden.n_step_input, golden.n_step_output, step)
                                               : golden.inputs.at("target").to(dtype);
-        const auto per_variable = loss_per_variable(golden, y, target);
-        const auto loss = per_variable.mean();
+        const auto per_variable = golden.score->per_variable(y, target);
+        const auto loss = (*golden.score)(y, target);
         results["output" + suffix] = y.detach();
         results["loss_per_variable" + suffix] = per_variable.detach();
         results["loss_step" + suffix] = loss.detach();
@@ -288,9 +290,10 @@ void compare(CaseReport& report, const ModelCase& golden, const Tensors& results
 CaseReport verify_model_case(const std::filesystem::path& folder, const nlohmann::json& description)
 {
     CaseReport report;
-    const auto golden = read_case(folder, description);
+    auto golden = read_case(folder, description);
     try {
         (void)build(golden, at::kFloat);
+        read_score(golden, description, unit_statistics(golden.variables));
     } catch (const ConfigError& error) {
         report.not_run.emplace_back(error.what());
         return report;
