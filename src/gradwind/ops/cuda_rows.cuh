@@ -36,6 +36,24 @@ struct alignas(sizeof(T) * V) Pack {
     T values[V];
 };
 
+/// V numbers side by side, 16 bytes at once where possible: the lanes of a warp read single numbers from V times as
+/// many places.
+template <int V>
+__device__ void load_parameters(const float* values, float (&x)[V])
+{
+    if constexpr (V % 4 == 0) {
+        if (reinterpret_cast<uintptr_t>(values) % 16 == 0) {
+#pragma unroll
+            for (int v = 0; v < V; v += 4)
+                *reinterpret_cast<float4*>(x + v) = *reinterpret_cast<const float4*>(values + v);
+            return;
+        }
+    }
+#pragma unroll
+    for (int v = 0; v < V; ++v)
+        x[v] = values[v];
+}
+
 /// The columns of a row that a lane holds: N packs of V.
 template <class T, int V, int N>
 struct Lane {
@@ -84,9 +102,29 @@ struct Lane {
                 *reinterpret_cast<Pack<T, V>*>(row + column(k)) = pack;
             }
     }
-    __device__ float parameter(const float* values, int k, int v) const
+    /// Parameters of pack k; zero without values.
+    __device__ void parameters(const float* values, int k, float (&x)[V]) const
     {
-        return values && has(k) ? values[column(k) + v] : 0.0F;
+        if (values && has(k)) {
+            load_parameters(values + column(k), x);
+        } else {
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                x[v] = 0;
+        }
+    }
+    __device__ void add_parameters(const float* values, float (&x)[N][V]) const
+    {
+        if (!values)
+            return;
+#pragma unroll
+        for (int k = 0; k < N; ++k) {
+            float b[V];
+            parameters(values, k, b);
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                x[k][v] += b[v];
+        }
     }
     __device__ void write_sums(float* row, const float (&x)[N][V]) const
     {

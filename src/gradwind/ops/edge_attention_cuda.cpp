@@ -54,22 +54,30 @@ at::Tensor heads_first(const at::Tensor& x)
     return x.transpose(0, 1);
 }
 
+/// Features with columns of zeros behind them, as the kernels read them.
+at::Tensor full_width(const at::Tensor& features)
+{
+    return at::constant_pad_nd(features.to(at::kFloat), {0, kMostFeatures - features.size(1)}).contiguous();
+}
+
 /// One call; keeps alive what the task points to.
 class Call
 {
 public:
     Call(const EdgeIndex& edges, const variable_list& operands)
-        : edges_(edges), operands_(operands), transposed_(operands[Weight].to(at::kFloat).t().contiguous()),
-          features_(operands[Features].to(at::kFloat).contiguous()), bias_(operands[Bias].to(at::kFloat).contiguous())
+        : edges_(edges), operands_(operands),
+          transposed_(operands[Weight].to(operands[Query].scalar_type()).t().contiguous()),
+          features_(full_width(operands[Features])), bias_(operands[Bias].to(at::kFloat).contiguous())
     {
         const auto ids = [](const at::Tensor& t) { return t.data_ptr<int64_t>(); };
         const auto& q = operands[Query];
         task_ = {.real = real_of(q),
                  .n_src = edges.n_src,
                  .n_dst = edges.n_dst,
+                 .n_edges = features_.size(0),
                  .heads = int(q.size(1)),
                  .depth = int(q.size(2)),
-                 .features = int(features_.size(1)),
+                 .features = int(operands[Features].size(1)),
                  .src = ids(edges.src),
                  .dst = ids(edges.dst),
                  .dst_ptr = ids(edges.dst_ptr),
@@ -79,7 +87,7 @@ public:
                  .k = rows_of(operands[Key]),
                  .v = rows_of(operands[Value]),
                  .f = features_.data_ptr<float>(),
-                 .weight = transposed_.data_ptr<float>(),
+                 .weight = transposed_.data_ptr(),
                  .bias = bias_.data_ptr<float>(),
                  .scale = float(1 / std::sqrt(double(q.size(2)))),
                  .stream = c10::cuda::getCurrentCUDAStream(q.device().index()).stream()};
@@ -97,13 +105,13 @@ public:
     [[nodiscard]] variable_list backward(const at::Tensor& out, const at::Tensor& lse, const at::Tensor& grad) const
     {
         const auto& q = operands_[Query];
-        const auto heads = q.size(1), depth = q.size(2), n_features = features_.size(1);
+        const auto heads = q.size(1), depth = q.size(2), n_features = operands_[Features].size(1);
         const auto wide = options().dtype(at::kFloat);
         variable_list result(kOperands);
         for (const auto i : {Query, Key, Value})
             result[i] = at::empty({operands_[i].size(0), heads, depth}, options());
         if (operands_[Features].requires_grad())
-            result[Features] = at::empty({features_.size(0), n_features}, wide);
+            result[Features] = at::empty({count_parts(task_), features_.size(0), kMostFeatures}, wide);
         auto of_values = at::empty({q.size(0), heads, kMostFeatures}, options());
         auto of_scores = at::empty_like(of_values);
         auto shares = at::empty({features_.size(0), heads}, wide);
@@ -120,6 +128,8 @@ public:
                     .features_of_scores = of_scores.data_ptr(),
                     .shares = shares.data_ptr<float>(),
                     .slopes = slopes.data_ptr<float>()});
+        if (result[Features].defined())
+            result[Features] = result[Features].sum(0).narrow(1, 0, n_features);
         const auto by_heads = grad.view({q.size(0), heads, depth});
         const auto outer = [](const at::Tensor& x, const at::Tensor& u) {
             return at::bmm(heads_first(x).transpose(1, 2), heads_first(u));
@@ -177,7 +187,7 @@ struct EdgeAttentionCuda : torch::autograd::Function<EdgeAttentionCuda> {
 bool edge_attention_cuda_takes(const at::Tensor& q, const EdgeTerm& e)
 {
     const auto type = q.scalar_type();
-    return (type == at::kFloat || type == at::kBFloat16) && takes(real_of(q), q.size(1), q.size(2), e.features.size(1));
+    return (type == at::kFloat || type == at::kBFloat16) && takes(real_of(q), q.size(2), e.features.size(1));
 }
 
 at::Tensor edge_attention_on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const EdgeTerm& e,

@@ -71,11 +71,7 @@ __global__ void activate_kernel(int64_t rows, int64_t width, int64_t pitch, T* z
         lane.add(first + first_index[row] * pitch, x);
     if (second)
         lane.add(second + second_index[row] * pitch, x);
-#pragma unroll
-    for (int k = 0; k < N; ++k)
-#pragma unroll
-        for (int v = 0; v < V; ++v)
-            x[k][v] += lane.parameter(bias, k, v);
+    lane.add_parameters(bias, x);
     if (keep)
         lane.write(z + row * pitch, x);
 #pragma unroll
@@ -96,19 +92,18 @@ __global__ void finish_kernel(int64_t rows, int64_t width, const T* z, const flo
         return;
     float x[N][V];
     lane.load(z + row * width, x);
-#pragma unroll
-    for (int k = 0; k < N; ++k)
-#pragma unroll
-        for (int v = 0; v < V; ++v)
-            x[k][v] += lane.parameter(bias, k, v);
+    lane.add_parameters(bias, x);
     if (norm.weight) {
         const auto m = moments<V, N>(lane, x, norm.epsilon);
 #pragma unroll
-        for (int k = 0; k < N; ++k)
+        for (int k = 0; k < N; ++k) {
+            float weight[V], shift[V];
+            lane.parameters(norm.weight, k, weight);
+            lane.parameters(norm.bias, k, shift);
 #pragma unroll
             for (int v = 0; v < V; ++v)
-                x[k][v] = (x[k][v] - m.mean) * m.inverse_deviation * lane.parameter(norm.weight, k, v) +
-                          lane.parameter(norm.bias, k, v);
+                x[k][v] = (x[k][v] - m.mean) * m.inverse_deviation * weight[v] + shift[v];
+        }
     }
     if (residual)
         lane.add(residual + row * width, x);
@@ -167,24 +162,23 @@ __global__ void finish_backward_kernel(int64_t rows, int64_t width, const T* z, 
         if (norm.weight) {
             float x[N][V];
             lane.load(z + row * width, x);
-#pragma unroll
-            for (int k = 0; k < N; ++k)
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    x[k][v] += lane.parameter(bias, k, v);
+            lane.add_parameters(bias, x);
             const auto m = moments<V, N>(lane, x, norm.epsilon);
             float along_one = 0, along_x = 0;
 #pragma unroll
-            for (int k = 0; k < N; ++k)
+            for (int k = 0; k < N; ++k) {
+                float weight[V];
+                lane.parameters(norm.weight, k, weight);
 #pragma unroll
                 for (int v = 0; v < V; ++v) {
                     x[k][v] = lane.has(k) ? (x[k][v] - m.mean) * m.inverse_deviation : 0.0F;
                     weight_sums[k][v] += g[k][v] * x[k][v];
                     shift_sums[k][v] += g[k][v];
-                    g[k][v] *= lane.parameter(norm.weight, k, v);
+                    g[k][v] *= weight[v];
                     along_one += g[k][v];
                     along_x += g[k][v] * x[k][v];
                 }
+            }
             along_one = warp_sum(along_one) / float(width);
             along_x = warp_sum(along_x) / float(width);
 #pragma unroll
