@@ -106,6 +106,18 @@ TEST(Segment, AdjointsAreExactOnIntegers)
     }
 }
 
+TEST(Segment, PickedRowsSendTheirGradientBack)
+{
+    const auto x = integers(5, 3).set_requires_grad(true), gradient = integers(3, 3);
+    const auto rows = at::tensor({4, 0, 3}, at::kLong);
+    const auto picked = pick_rows(x, rows);
+    EXPECT_TRUE(at::equal(picked, x.index_select(0, rows)));
+    const auto back = torch::autograd::grad({picked}, {x}, {gradient})[0];
+    const auto expected =
+        at::stack({gradient[1], at::zeros({3}, at::kDouble), at::zeros({3}, at::kDouble), gradient[2], gradient[0]});
+    EXPECT_TRUE(at::equal(back, expected));
+}
+
 TEST(Segment, SumsHaveTheSameBitsForAnyNumberOfThreads)
 {
     std::vector<int64_t> src, dst;

@@ -3,6 +3,7 @@
 #include "gradwind/model/graph_transformer.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/segment.h"
 
 #include <ATen/ATen.h>
 
@@ -74,7 +75,7 @@ at::Tensor for_each_slice(const std::vector<ops::DestinationSlice>& slices, ops:
     TensorList results;
     for (const auto& slice : slices) {
         const auto run = [layer, slice](const TensorList& in) -> TensorList {
-            const auto sources = slice.src_rows.defined() ? in[0].index_select(0, slice.src_rows) : in[0];
+            const auto sources = slice.src_rows.defined() ? ops::pick_rows(in[0], slice.src_rows) : in[0];
             return {layer(sources, in[1].narrow(0, slice.first_dst, slice.edges.n_dst),
                           in[2].narrow(0, slice.first_edge, slice.edges.n_edges()), slice.edges)};
         };

@@ -58,6 +58,21 @@ struct GatherRows : torch::autograd::Function<GatherRows> {
     }
 };
 
+struct PickRows : torch::autograd::Function<PickRows> {
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& rows)
+    {
+        context->save_for_backward({rows});
+        context->saved_data["n"] = x.size(0);
+        return x.index_select(0, rows);
+    }
+    static variable_list backward(AutogradContext* context, variable_list gradients)
+    {
+        const auto& gradient = gradients[0];
+        auto all = at::zeros({context->saved_data["n"].toInt(), gradient.size(1)}, gradient.options());
+        return {all.index_copy_(0, context->get_saved_variables()[0], gradient), {}};
+    }
+};
+
 struct SumRows : torch::autograd::Function<SumRows> {
     static at::Tensor forward(AutogradContext* context, const at::Tensor& rows, const at::Tensor& index,
                               const at::Tensor& ptr)
@@ -84,6 +99,11 @@ at::Tensor segment_sum(const at::Tensor& rows, const at::Tensor& ptr, const at::
     AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, rows.scalar_type(), "segment_sum",
                                     [&] { segment_sum_cpu<scalar_t>(dense, ptr, order, out); });
     return out;
+}
+
+at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows)
+{
+    return PickRows::apply(x, rows);
 }
 
 at::Tensor gather_source(const at::Tensor& nodes, const EdgeIndex& edges)

@@ -25,6 +25,13 @@ namespace gradwind::ops
 /// @gradient gather_destination
 [[nodiscard]] at::Tensor sum_at_destination(const at::Tensor& rows, const EdgeIndex& edges);
 
+/// Some rows, each at most once: `x[rows]`.
+///
+/// @param x [n, channels] @param rows [k], distinct
+/// @return [k, channels]
+/// @gradient copied to its rows: nothing is added up, so on a GPU there is neither an order nor an atomic addition
+[[nodiscard]] at::Tensor pick_rows(const at::Tensor& x, const at::Tensor& rows);
+
 /// out[i] = sum of rows[order[ptr[i]]] .. rows[order[ptr[i + 1] - 1]]; without `order` the rows are consecutive.
 /// Not differentiable; the kernel under the functions above. One thread sums each segment, in order.
 [[nodiscard]] at::Tensor segment_sum(const at::Tensor& rows, const at::Tensor& ptr, const at::Tensor& order,
