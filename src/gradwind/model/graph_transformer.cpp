@@ -72,14 +72,20 @@ template <class Layer>
 at::Tensor for_each_slice(const std::vector<ops::DestinationSlice>& slices, ops::Intermediates mode,
                           const TensorList& inputs, const TensorList& parameters, const Layer& layer)
 {
-    TensorList results;
+    std::vector<int64_t> n_dst, n_edges;
     for (const auto& slice : slices) {
-        const auto run = [layer, slice](const TensorList& in) -> TensorList {
+        n_dst.push_back(slice.edges.n_dst);
+        n_edges.push_back(slice.edges.n_edges());
+    }
+    // Split once: a slice taken inside its region would have a gradient as large as all of them.
+    const auto destinations = inputs[1].split_with_sizes(n_dst), features = inputs[2].split_with_sizes(n_edges);
+    TensorList results;
+    for (size_t i = 0; i < slices.size(); ++i) {
+        const auto run = [layer, slice = slices[i]](const TensorList& in) -> TensorList {
             const auto sources = slice.src_rows.defined() ? ops::pick_rows(in[0], slice.src_rows) : in[0];
-            return {layer(sources, in[1].narrow(0, slice.first_dst, slice.edges.n_dst),
-                          in[2].narrow(0, slice.first_edge, slice.edges.n_edges()), slice.edges)};
+            return {layer(sources, in[1], in[2], slice.edges)};
         };
-        results.push_back(ops::region(mode, run, inputs, parameters).front());
+        results.push_back(ops::region(mode, run, {inputs[0], destinations[i], features[i]}, parameters).front());
     }
     return results.size() == 1 ? results.front() : at::cat(results);
 }
@@ -230,8 +236,11 @@ GraphTransformerProcessor::run_layers(int64_t first, int64_t last, const EdgeInp
         const auto run = [block = blocks_[size_t(i)], edges, heads](const TensorList& in) -> TensorList {
             const auto cond = in.size() > 2 ? in[2] : at::Tensor();
             const auto normalised = block->normalise_destinations(in[0], cond);
-            TensorList out = {block->forward(source_rows(normalised, edges), normalised, in[0], in[1],
-                                             edges.chunks.front(), heads.get(), cond)};
+            const auto sources = source_rows(normalised, edges);
+            // Of a shared model the own rows lie first among the sources: the layer keeps them once for both.
+            const bool extended = sources.size(0) > normalised.size(0);
+            const auto own = extended ? sources.narrow(0, 0, normalised.size(0)) : normalised;
+            TensorList out = {block->forward(sources, own, in[0], in[1], edges.chunks.front(), heads.get(), cond)};
             for (size_t k = 1; k < in.size(); ++k)
                 out.push_back(in[k].view_as(in[k]));
             return out;
