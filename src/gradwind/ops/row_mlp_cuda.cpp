@@ -18,9 +18,18 @@ namespace
 using namespace row_mlp_cuda;
 using At = RowMlpOperand::At;
 
-/// Elements of a hidden layer that are worked on together: enough to fill a GPU, few enough (128 MiB in bf16) that
-/// intermediate values take little memory.
-constexpr int64_t kChunkElements = 1 << 26;
+/// Elements of a hidden layer that are worked on together: enough to fill a GPU, few enough (64 MiB in bf16) that
+/// intermediate values take little memory also where a model has several GPUs and each of them few rows.
+constexpr int64_t kChunkElements = 1 << 25;
+constexpr int64_t kFewestChunkRows = 1 << 14;
+
+/// Rows of each of the chunks, which are of one size but for the last.
+int64_t rows_of_chunk(int64_t rows, int64_t width)
+{
+    const auto most = std::max(kChunkElements / width, kFewestChunkRows);
+    const auto n_chunks = std::max<int64_t>((rows + most - 1) / most, 1);
+    return std::max<int64_t>((rows + n_chunks - 1) / n_chunks, 1);
+}
 
 /// Matrix products are fast where rows begin at multiples of 16 bytes.
 int64_t padded(int64_t columns)
@@ -66,7 +75,7 @@ public:
             (call.at[i] == At::Row ? direct_ : projected_).push_back({i, columns, std::move(weight)});
         }
         rows_ = tensors[direct_.front().operand].size(0);
-        chunk_rows_ = std::max<int64_t>(kChunkElements / first.size(0), 1);
+        chunk_rows_ = rows_of_chunk(rows_, first.size(0));
         for (size_t l = 1; l < call.n_layers; ++l)
             weights_.push_back(tensors[call.weight(l)].to(call.precision));
         if (call.norm)
