@@ -36,6 +36,42 @@ struct alignas(sizeof(T) * V) Pack {
     T values[V];
 };
 
+/// Two neighbouring bf16 numbers as they lie in a register: one instruction each, where taking them apart costs two.
+__device__ inline void unpack(uint32_t pair, float& low, float& high)
+{
+    low = __uint_as_float(pair << 16);
+    high = __uint_as_float(pair & 0xffff0000U);
+}
+__device__ inline uint32_t pack(float low, float high)
+{
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+    return *reinterpret_cast<const uint32_t*>(&pair);
+}
+
+/// 16 bytes of a row: 8 numbers in bf16 or 4 in fp32.
+__device__ inline void unpack(const uint4& words, float (&x)[8])
+{
+    unpack(words.x, x[0], x[1]);
+    unpack(words.y, x[2], x[3]);
+    unpack(words.z, x[4], x[5]);
+    unpack(words.w, x[6], x[7]);
+}
+__device__ inline void unpack(const uint4& words, float (&x)[4])
+{
+    x[0] = __uint_as_float(words.x);
+    x[1] = __uint_as_float(words.y);
+    x[2] = __uint_as_float(words.z);
+    x[3] = __uint_as_float(words.w);
+}
+__device__ inline uint4 pack(const float (&x)[8])
+{
+    return {pack(x[0], x[1]), pack(x[2], x[3]), pack(x[4], x[5]), pack(x[6], x[7])};
+}
+__device__ inline uint4 pack(const float (&x)[4])
+{
+    return {__float_as_uint(x[0]), __float_as_uint(x[1]), __float_as_uint(x[2]), __float_as_uint(x[3])};
+}
+
 /// V numbers side by side, 16 bytes at once where possible: the lanes of a warp read single numbers from V times as
 /// many places.
 template <int V>
@@ -63,15 +99,23 @@ struct Lane {
     __device__ int64_t column(int k) const { return (int64_t(k) * 32 + lane) * V; }
     __device__ bool has(int k) const { return column(k) < width; }
 
+    __device__ static void read(const T* from, float (&x)[V])
+    {
+        if constexpr (sizeof(T) * V == sizeof(uint4)) {
+            unpack(*reinterpret_cast<const uint4*>(from), x);
+        } else {
+            const auto pack = *reinterpret_cast<const Pack<T, V>*>(from);
+#pragma unroll
+            for (int v = 0; v < V; ++v)
+                x[v] = to_float(pack.values[v]);
+        }
+    }
     __device__ void load(const T* row, float (&x)[N][V]) const
     {
 #pragma unroll
         for (int k = 0; k < N; ++k) {
             if (has(k)) {
-                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
-#pragma unroll
-                for (int v = 0; v < V; ++v)
-                    x[k][v] = to_float(pack.values[v]);
+                read(row + column(k), x[k]);
             } else {
 #pragma unroll
                 for (int v = 0; v < V; ++v)
@@ -84,10 +128,11 @@ struct Lane {
 #pragma unroll
         for (int k = 0; k < N; ++k)
             if (has(k)) {
-                const auto pack = *reinterpret_cast<const Pack<T, V>*>(row + column(k));
+                float y[V];
+                read(row + column(k), y);
 #pragma unroll
                 for (int v = 0; v < V; ++v)
-                    x[k][v] += to_float(pack.values[v]);
+                    x[k][v] += y[v];
             }
     }
     __device__ void write(T* row, const float (&x)[N][V]) const
@@ -95,11 +140,15 @@ struct Lane {
 #pragma unroll
         for (int k = 0; k < N; ++k)
             if (has(k)) {
-                Pack<T, V> pack;
+                if constexpr (sizeof(T) * V == sizeof(uint4)) {
+                    *reinterpret_cast<uint4*>(row + column(k)) = pack(x[k]);
+                } else {
+                    Pack<T, V> numbers;
 #pragma unroll
-                for (int v = 0; v < V; ++v)
-                    store(pack.values[v], x[k][v]);
-                *reinterpret_cast<Pack<T, V>*>(row + column(k)) = pack;
+                    for (int v = 0; v < V; ++v)
+                        store(numbers.values[v], x[k][v]);
+                    *reinterpret_cast<Pack<T, V>*>(row + column(k)) = numbers;
+                }
             }
     }
     /// Parameters of pack k; zero without values.

@@ -12,6 +12,7 @@
 #include <torch/custom_class.h>
 
 #include <cmath>
+#include <limits>
 
 namespace gradwind::ops::detail
 {
@@ -114,8 +115,7 @@ public:
             result[Features] = at::empty({count_parts(task_), features_.size(0), kMostFeatures}, wide);
         auto of_values = at::empty({q.size(0), heads, kMostFeatures}, options());
         auto of_scores = at::empty_like(of_values);
-        auto shares = at::empty({features_.size(0), heads}, wide);
-        auto slopes = at::empty_like(shares);
+        auto shares = at::empty({features_.size(0), heads, int64_t(sizeof(Share) / sizeof(float))}, wide);
         edge_attention_cuda::backward(
             task_, {.grad_out = grad.data_ptr(),
                     .out = out.data_ptr(),
@@ -126,8 +126,7 @@ public:
                     .grad_f = result[Features].defined() ? result[Features].data_ptr<float>() : nullptr,
                     .features_of_values = of_values.data_ptr(),
                     .features_of_scores = of_scores.data_ptr(),
-                    .shares = shares.data_ptr<float>(),
-                    .slopes = slopes.data_ptr<float>()});
+                    .shares = reinterpret_cast<Share*>(shares.data_ptr<float>())});
         if (result[Features].defined())
             result[Features] = result[Features].sum(0).narrow(1, 0, n_features);
         const auto by_heads = grad.view({q.size(0), heads, depth});
@@ -187,7 +186,9 @@ struct EdgeAttentionCuda : torch::autograd::Function<EdgeAttentionCuda> {
 bool edge_attention_cuda_takes(const at::Tensor& q, const EdgeTerm& e)
 {
     const auto type = q.scalar_type();
-    return (type == at::kFloat || type == at::kBFloat16) && takes(real_of(q), q.size(2), e.features.size(1));
+    constexpr int64_t most = std::numeric_limits<int32_t>::max();
+    return (type == at::kFloat || type == at::kBFloat16) && e.features.size(0) < most && q.size(0) < most &&
+           takes(real_of(q), q.size(2), e.features.size(1));
 }
 
 at::Tensor edge_attention_on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const EdgeTerm& e,

@@ -35,7 +35,7 @@ struct Task {
     void* stream = nullptr; ///< cudaStream_t
 };
 
-/// Whether the kernels are made for such rows.
+/// Whether the kernels are made for such rows. Rows and edges are fewer than 2^31, and so are the columns of a row.
 [[nodiscard]] bool takes(Real real, int64_t depth, int64_t features);
 
 /// Parts of a row, each the work of another warp.
@@ -43,6 +43,11 @@ struct Task {
 
 /// @param out [n_dst, heads * depth] @param lse [n_dst, heads]: logarithm of the sum of exponentials
 void forward(const Task& task, void* out, float* lse);
+
+/// What an edge has of its destination's attention, and the gradient of its product of query and key.
+struct alignas(8) Share {
+    float value, slope;
+};
 
 struct Backward {
     const void* grad_out = nullptr; ///< [n_dst, heads * depth]
@@ -54,8 +59,7 @@ struct Backward {
     float* grad_f = nullptr; ///< [parts, n_edges, kMostFeatures], to be summed over the parts; null if not wanted
     void* features_of_values = nullptr; ///< [n_dst, heads, kMostFeatures]: sum of shares times features
     void* features_of_scores = nullptr; ///< the same of the scores' gradients
-    float* shares = nullptr;            ///< [n_edges, heads], work space
-    float* slopes = nullptr;            ///< [n_edges, heads], work space
+    Share* shares = nullptr;            ///< [n_edges, heads], work space
 };
 void backward(const Task& task, const Backward& backward);
 
