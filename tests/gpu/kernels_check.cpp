@@ -6,6 +6,7 @@
 #include "gradwind/ops/edge_attention.h"
 #include "gradwind/ops/row_mlp.h"
 #include "gradwind/parallel/low_rank_device.h"
+#include "gradwind/parallel/orthonormal.h"
 #include "gradwind/train/adamw.h"
 
 #include <ATen/ATen.h>
@@ -154,6 +155,26 @@ void wide(Check& check, at::ScalarType type, int64_t width, int64_t hidden)
               });
 }
 
+/// Bases on the GPU, of which the second has columns that are nearly equal and the third is zero.
+void bases(Check& check, int64_t rows, int64_t rank)
+{
+    std::vector<at::Tensor> directions;
+    for (uint64_t key = 1; key <= 3; ++key)
+        directions.push_back(parallel::detail::fixed_directions(key, rows, rank, at::kCPU));
+    auto matrices = at::randn({3, rows, rank}, at::kFloat);
+    matrices[1] = matrices[1].narrow(1, 0, 1) + 1e-3 * matrices[1];
+    matrices[2].zero_();
+    const auto lengths = at::stack(directions);
+    const auto exact = at::empty({3, rows, rank}, at::kDouble), device = at::empty_like(matrices, at::kCUDA);
+    parallel::detail::orthonormalise(matrices.to(at::kDouble), lengths, exact);
+    const bool done =
+        parallel::detail::orthonormalise_on_device(matrices.to(at::kCUDA), lengths.to(at::kCUDA), device, 1e-6, 1e-14);
+    const auto gram = at::bmm(device.transpose(1, 2), device).cpu().to(at::kDouble);
+    const auto name = fmt::format("orthonormal basis, {} x {}", rows, rank);
+    check.report(name, "fp32", done ? (device.cpu().to(at::kDouble) - exact).abs().max().item<double>() : 1, 1e-5);
+    check.report(name + ": products", "fp32", (gram - at::eye(rank, at::kDouble)).abs().max().item<double>(), 1e-5);
+}
+
 double relative_error(const at::Tensor& found, const at::Tensor& expected)
 {
     const auto difference = found.detach().cpu().to(at::kDouble) - expected.detach().cpu().to(at::kDouble);
@@ -247,6 +268,9 @@ int main()
         compression(check, 523, 1028, rank);
     compression(check, 4096, 1024, 4);
     compression(check, 7, 64, 4);
+    for (const int64_t rank : {1, 2, 3, 4, 7, 8})
+        bases(check, 1031, rank);
+    bases(check, 9, 8);
     using train::ClipKind;
     for (const int64_t rank : {1, 2, 4, 7, 16, 32})
         optimiser(check, 523, 1024, rank, {ClipKind::Norm, 5.0}, "clipped by norm");

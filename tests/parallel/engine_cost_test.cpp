@@ -57,7 +57,8 @@ TEST(EngineCost, AStepAllocatesNothingOnceItIsWarm)
     std::vector<NamedParameter> parameters;
     for (int i = 0; i < 200; ++i)
         parameters.push_back({"p" + std::to_string(i), at::ones({16}).requires_grad_()});
-    GradientEngine engine(parameters, Group::self(), {.bucket_cap_mb = 0.01, .first_bucket_mb = 0.01});
+    parameters.push_back({"large", at::ones({1 << 20}).requires_grad_()}); // what tensors do with care for small ones
+    GradientEngine engine(parameters, Group::self(), {.bucket_cap_mb = 0.1, .first_bucket_mb = 0.01});
     ASSERT_GT(engine.bucket_ends().size(), 3u);
     std::vector<int64_t> own, of_hooks;
     for (int step = 0; step < 5; ++step) {

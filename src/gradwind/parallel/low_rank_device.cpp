@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/low_rank_cuda.h"
+#include "gradwind/parallel/orthonormal_cuda.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -56,6 +57,26 @@ bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Te
     const auto space = at::empty({q_step_space(batch)}, m.options());
     check(q_step_cuda(batch, basis.data_ptr<float>(), q.data_ptr<float>(), space.data_ptr<float>(),
                       c10::cuda::getCurrentCUDAStream(m.device().index()).stream()));
+    return true;
+}
+
+bool orthonormalise_on_device(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result,
+                              double direction_weight, double relative_shift)
+{
+    if (!matrices.is_cuda() || matrices.scalar_type() != at::kFloat || !matrices.is_contiguous() ||
+        !directions.is_contiguous() || !result.is_contiguous() || matrices.size(2) > kMostOrthonormalRank ||
+        matrices.numel() == 0)
+        return false;
+    const c10::cuda::CUDAGuard guard(matrices.device());
+    check(orthonormalise_cuda({.matrices = matrices.data_ptr<float>(),
+                               .directions = directions.data_ptr<double>(),
+                               .result = result.data_ptr<float>(),
+                               .count = matrices.size(0),
+                               .rows = matrices.size(1),
+                               .rank = matrices.size(2),
+                               .direction_weight = direction_weight,
+                               .relative_shift = relative_shift},
+                              c10::cuda::getCurrentCUDAStream(matrices.device().index()).stream()));
     return true;
 }
 

@@ -13,4 +13,8 @@ namespace gradwind::parallel::detail
 /// q = m^T basis, m -= basis q^T.
 [[nodiscard]] bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q);
 
+/// What orthonormalise() does, with its constants. @param directions  float64
+[[nodiscard]] bool orthonormalise_on_device(const at::Tensor& matrices, const at::Tensor& directions,
+                                            const at::Tensor& result, double direction_weight, double relative_shift);
+
 } // namespace gradwind::parallel::detail

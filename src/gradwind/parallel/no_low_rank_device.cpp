@@ -16,4 +16,9 @@ bool q_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
     return false;
 }
 
+bool orthonormalise_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)
+{
+    return false;
+}
+
 } // namespace gradwind::parallel::detail

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/parallel/orthonormal.h"
 
+#include "gradwind/parallel/low_rank_device.h"
+
 #include <ATen/ATen.h>
 
 #include <cmath>
@@ -51,6 +53,8 @@ at::Tensor fixed_directions(uint64_t key, int64_t n, int64_t r, at::Device devic
 
 void orthonormalise(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result)
 {
+    if (orthonormalise_on_device(matrices, directions, result, kDirectionWeight, kRelativeShift))
+        return;
     auto a = matrices.to(at::kDouble);
     const auto norm = a.flatten(1).norm(2, {1}, /*keepdim=*/true).unsqueeze(2);
     // A zero matrix stays zero here, and the directions take its place.
