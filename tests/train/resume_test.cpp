@@ -9,8 +9,10 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 namespace gradwind::train
 {
@@ -24,6 +26,13 @@ int64_t stop_step()
 {
     const char* text = std::getenv("GRADWIND_TEST_STOP");
     return text ? std::atoll(text) : -1;
+}
+
+/// Ranks ask each other about signals twice a second: a run that is to be stopped must not be over by then.
+void take_time()
+{
+    if (stop_step() >= 0)
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
 }
 
 void expect_equal_runs(const TinyTraining& training, const std::string& stopped, const std::string& whole)
@@ -49,6 +58,8 @@ void stop_and_resume(const std::vector<int64_t>& stops, int n_processes, int exi
     const TinyTraining training;
     if (testing::in_rank())
         run_child(training, [&](int64_t step) {
+            if (n_processes > 1)
+                take_time();
             if (step == stop_step())
                 stop_now(step);
         });
@@ -145,6 +156,7 @@ void move_between_process_counts(const std::vector<std::string>& overrides, cons
     const TinyTraining training;
     if (testing::in_rank())
         run_child(training, [](int64_t step) {
+            take_time();
             if (step == stop_step())
                 ::raise(SIGTERM);
         });

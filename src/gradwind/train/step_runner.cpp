@@ -60,7 +60,7 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
     engine_.broadcast_parameters();
     broadcast_buffers();
     hooks_.started(job_, engine_);
-    optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(),
+    optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.own_gradients(),
                                          job.settings.optimizer, job.settings.clip, engine_.state_share());
     layout_version_ = engine_.layout_version();
 }
@@ -178,7 +178,7 @@ void StepRunner::follow_layout()
 {
     if (layout_version_ == engine_.layout_version())
         return;
-    optimizer_->move_to(engine_.slices(), engine_.flat_parameters(), engine_.flat_gradients(), engine_.state_share());
+    optimizer_->move_to(engine_.slices(), engine_.flat_parameters(), engine_.own_gradients(), engine_.state_share());
     layout_version_ = engine_.layout_version();
 }
 
