@@ -56,6 +56,34 @@ graph:
 
 } // namespace
 
+TEST_F(GraphCommandTest, CutShowsHaloAndImbalanceOfBothPartitions)
+{
+    GraphCommand create;
+    create.action = GraphCommand::Action::Create;
+    create.config_or_graph = folder_ / "config.yaml";
+    create.output = folder_ / "graph.safetensors";
+    (void)output_of(create);
+
+    GraphCommand cut;
+    cut.action = GraphCommand::Action::Cut;
+    cut.config_or_graph = create.output;
+    cut.cut = {.parts = {2, 3}, .channels = 10, .element_bytes = 4, .even = "hidden"};
+    EXPECT_NE(output_of(cut).find("  3 bisection  data->hidden"), std::string::npos) << output_of(cut);
+    cut.format = GraphCommand::Format::Json;
+    const auto rows = nlohmann::json::parse(output_of(cut));
+    ASSERT_EQ(rows.size(), 4u);
+    EXPECT_EQ(rows[0]["partition"], "contiguous");
+    EXPECT_EQ(rows[0]["all_gather_bytes"], 272 * 40);
+    EXPECT_EQ(rows[0]["source_imbalance"], 1.0);
+    EXPECT_EQ(rows[1]["target_imbalance"], 1.0) << "162 hidden nodes are cut evenly";
+    for (const auto& row : rows) {
+        EXPECT_GT(row["layer_bytes"], 0);
+        EXPECT_LT(row["layer_bytes"], row["all_gather_bytes"]);
+    }
+    cut.cut.even = "nowhere";
+    EXPECT_THROW((void)output_of(cut), ConfigError);
+}
+
 TEST_F(GraphCommandTest, CreatesWhatItInspects)
 {
     GraphCommand create;

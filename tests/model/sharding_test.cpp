@@ -144,17 +144,147 @@ GRADWIND_MULTIRANK_TEST(Sharding, GraphTransformerByHeadsEqualsOneProcess, RankC
     compare(world, section, patches(world));
 }
 
+/// The parts of a section.
+std::vector<nlohmann::json*> parts_of(nlohmann::json& section)
+{
+    return {&section["processor"], &section["encoders"]["0"]["mapper"], &section["decoders"]["0"]["mapper"]};
+}
+
+/// Transformer mappers around a Transformer.
+nlohmann::json transformer(int64_t window)
+{
+    auto section = test::small_section();
+    const char* targets[] = {"TransformerProcessor", "TransformerForwardMapper", "TransformerBackwardMapper"};
+    for (size_t i = 0; i < 3; ++i)
+        *parts_of(section)[i] = {
+            {"_target_", targets[i]}, {"num_heads", 4}, {"window_size", window}, {"gradient_checkpointing", false}};
+    section["processor"]["num_layers"] = 2;
+    section["processor"]["qk_norm"] = true;
+    return section;
+}
+
+/// Consecutive rows, one rank after the other with so many of them.
+Partition shards(std::vector<int64_t> sizes, int n_ranks, int64_t n_rows)
+{
+    std::vector<int32_t> owner;
+    for (int rank = 0; rank < n_ranks; ++rank)
+        owner.insert(owner.end(), size_t(rank + 1 == n_ranks ? n_rows - int64_t(owner.size()) : sizes[size_t(rank)]),
+                     int32_t(rank));
+    return Partition::from_owners(std::move(owner), n_ranks);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, TransformerBySequenceEqualsOneProcess, RankCounts{1, 2, 3, 4})
+{
+    // From a node that sees itself only to windows wider than several shards and than everything.
+    for (const int64_t window : {0, 2, 4, 100})
+        compare(world, transformer(window), ranges(world));
+    auto section = transformer(3);
+    section["processor"]["gradient_checkpointing"] = true;
+    section["processor"]["num_chunks"] = 2;
+    section["processor"]["use_alibi_slopes"] = true;
+    section["processor"]["softcap"] = 2.5;
+    section["decoders"]["0"]["mapper"]["gradient_checkpointing"] = true;
+    section["decoders"]["0"]["mapper"]["mlp_implementation"] = "swiglu";
+    section["decoders"]["0"]["mapper"]["shard_strategy"] = "sequence";
+    compare(world, section, ranges(world));
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, EmptyAndOneRowShardsEqualOneProcess, RankCounts{2, 3, 4})
+{
+    const parallel::Sharding sharding = {
+        world, {{"data", shards({0, 1, 7}, world.size(), 13)}, {"hidden", shards({1, 0, 4}, world.size(), 7)}}};
+    for (const int64_t window : {0, 2, -1})
+        compare(world, transformer(window), sharding);
+    compare(world, test::small_section(), sharding);
+    auto section = graph_transformer();
+    compare(world, section, sharding);
+    for (auto* part : parts_of(section)) {
+        (*part)["num_heads"] = 4;
+        (*part)["shard_strategy"] = "heads";
+    }
+    compare(world, section, sharding);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, TransformerByHeadsEqualsOneProcess, RankCounts{1, 2, 3, 4})
+{
+    compare(world, transformer(-1), ranges(world));
+    compare(world, transformer(2), patches(world)); // scattered nodes leave only the heads
+    auto section = transformer(2);
+    for (auto* part : parts_of(section)) {
+        (*part)["shard_strategy"] = "heads";
+        (*part)["attention_implementation"] = "scaled_dot_product_attention";
+        (*part)["gradient_checkpointing"] = true;
+        (*part)["use_alibi_slopes"] = true;
+    }
+    section["encoders"]["0"]["mapper"]["window_size"] = -1; // as wide as there are source nodes, of all processes
+    compare(world, section, ranges(world));
+    compare(world, section, patches(world));
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, PointWiseNetworkEqualsOneProcess, RankCounts{1, 2, 3})
+{
+    auto section = test::small_section();
+    section["model"] = {{"hidden_nodes_name", "data"}};
+    const char* targets[] = {"PointWiseMLPProcessor", "PointWiseForwardMapper", "PointWiseBackwardMapper"};
+    for (size_t i = 0; i < 3; ++i)
+        *parts_of(section)[i] = {{"_target_", targets[i]}};
+    section["processor"]["num_layers"] = 2;
+    EXPECT_EQ(compare(world, section, patches(world)), 0);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, WhatCannotBeSharedIsRefusedWithAReason, RankCounts{2})
+{
+    const auto message_of = [&](const nlohmann::json& section, const parallel::Sharding& sharding) -> std::string {
+        try {
+            (void)network(section, test::small_graph(), sharding);
+        } catch (const ConfigError& error) {
+            return error.what();
+        }
+        return "";
+    };
+    auto section = transformer(-1);
+    section["processor"]["shard_strategy"] = "sequence";
+    EXPECT_NE(message_of(section, ranges(world)).find("use shard_strategy=heads"), std::string::npos);
+    section["processor"]["window_size"] = 2;
+    EXPECT_EQ(message_of(section, ranges(world)), "");
+    EXPECT_NE(message_of(section, patches(world)).find("partition=contiguous"), std::string::npos);
+    section = transformer(-1);
+    section["decoders"]["0"]["mapper"]["num_heads"] = 1;
+    EXPECT_NE(message_of(section, ranges(world)).find("1 attention heads cannot be shared by 2 processes"),
+              std::string::npos);
+    const auto graph = test::small_graph();
+    std::vector<const graph::NodeSet*> sets = {&graph.node_set("hidden"), &graph.node_set("data")};
+    for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
+        EXPECT_THROW((void)parallel::make_partitions(kind, sets, 8), ConfigError);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, ATransformerBySequenceSendsOnlyWhatNeighboursSee, RankCounts{2})
+{
+    auto section = transformer(2);
+    for (auto* part : {parts_of(section)[1], parts_of(section)[2]})
+        (*part)["shard_strategy"] = "heads";
+    const auto heads_of_mappers = compare(world, section, ranges(world));
+    section["processor"]["window_size"] = 0;
+    const auto without = compare(world, section, ranges(world));
+    // 2 rows of 4 copies, forward and back again, 2 layers, 8 channels of 8 bytes.
+    EXPECT_EQ(heads_of_mappers - without, (2 + 2) * 4 * 2 * 8 * 8);
+}
+
 GRADWIND_MULTIRANK_TEST(Sharding, RecomputationDoesNotExchangeAgain, RankCounts{2, 3})
 {
     auto section = test::small_section();
     for (auto* part : {&section["processor"], &section["encoders"]["0"]["mapper"], &section["decoders"]["0"]["mapper"]})
         (*part)["mlp_implementation"] = "swiglu"; // goes by torch's operations, which keep what they compute
     section["processor"]["num_chunks"] = 2;
-    const auto kept = compare(world, section, patches(world));
-    for (auto* part : {&section["processor"], &section["encoders"]["0"]["mapper"], &section["decoders"]["0"]["mapper"]})
-        (*part)["gradient_checkpointing"] = true;
-    EXPECT_EQ(compare(world, section, patches(world)), kept);
-    EXPECT_GT(kept, 0);
+    auto windows = transformer(2);
+    windows["processor"]["num_chunks"] = 2;
+    for (auto& [network, cut] : {std::pair(&section, patches(world)), std::pair(&windows, ranges(world))}) {
+        const auto kept = compare(world, *network, cut);
+        for (auto* part : parts_of(*network))
+            (*part)["gradient_checkpointing"] = true;
+        EXPECT_EQ(compare(world, *network, cut), kept);
+        EXPECT_GT(kept, 0);
+    }
 }
 
 } // namespace

@@ -128,6 +128,21 @@ TEST(WindowAttention, AQueryWithoutKeysGivesZero)
         EXPECT_TRUE(at::isfinite(results[i]).all().item<bool>());
 }
 
+TEST(WindowAttention, WithoutQueriesOrKeysBackwardStillReachesAllOperands)
+{
+    for (const int64_t window : {-1, 3})
+        for (const auto& [n_queries, n_keys] : std::vector<std::pair<int64_t, int64_t>>{{0, 5}, {5, 0}, {0, 0}}) {
+            WindowAttentionOptions options{.heads = 2, .copies = 2, .window = window};
+            Operands operands(n_queries, n_keys, options, at::kDouble);
+            auto& leaves = operands.leaves;
+            const auto out = window_attention(leaves[0], leaves[1], leaves[2], options);
+            EXPECT_TRUE(at::equal(out, at::zeros_like(leaves[0])));
+            out.sum().backward();
+            for (const auto& leaf : leaves)
+                EXPECT_TRUE(leaf.grad().defined() && leaf.grad().abs().sum().item<double>() == 0);
+        }
+}
+
 TEST(WindowAttention, GradientsAgreeWithFiniteDifferences)
 {
     for (const auto& options : variants()) {

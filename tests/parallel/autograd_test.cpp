@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/parallel/autograd.h"
 #include "gradwind/parallel/head_exchange.h"
+#include "gradwind/parallel/window_plan.h"
 
 #include "gradwind/core/error.h"
 #include "gradwind/ops/checkpoint.h"
@@ -203,13 +204,57 @@ GRADWIND_MULTIRANK_TEST(HeadExchange, GivesAllRowsOfSomeHeadsAndItsTrueAdjoint, 
         const auto all = exchange.to_heads(x);
         EXPECT_TRUE(at::equal(all, whole.flatten(0, 1).narrow(1, own.begin * depth, own.size * depth)));
         EXPECT_TRUE(at::equal(exchange.to_rows(all), x));
+        const auto pair = exchange.to_heads({x, x.narrow(1, 0, heads) * 3});
+        EXPECT_TRUE(at::equal(pair[0], all));
+        EXPECT_TRUE(at::equal(pair[1], exchange.to_heads(x.narrow(1, 0, heads) * 3)));
+        const auto narrow = exchange.to_heads({x, x.to(at::kFloat)});
+        EXPECT_TRUE(at::equal(narrow[1], all.to(at::kFloat))) << "two types travel one after the other";
         expect_adjoint(
             world, [&](const at::Tensor& t) { return exchange.to_heads(t); }, x);
+        expect_adjoint(
+            world,
+            [&](const at::Tensor& t) {
+                return at::cat(exchange.to_heads({t, t.narrow(1, 0, heads) * 3}), 1);
+            },
+            x);
         expect_adjoint(
             world, [&](const at::Tensor& t) { return exchange.to_rows(t); }, all);
     }
     if (world.size() > 1) {
         EXPECT_THROW(HeadExchange(world, example.sources, 1, 1, at::kCPU), ConfigError);
+    }
+}
+
+GRADWIND_MULTIRANK_TEST(WindowExchange, BringsTheRowsThatAreSeenAndItsTrueAdjoint, RankCounts{1, 2, 3, 4})
+{
+    // Destinations: none, one row, many. Sources: the same, others, and scattered ones.
+    const Partition destinations = Partition::from_owners(
+        world.size() == 4 ? std::vector<int32_t>{0, 2, 2, 2, 2, 3, 3, 3, 3} : std::vector<int32_t>(9, 0), world.size());
+    for (const auto& sources : {destinations, Partition::contiguous(9, world.size()), Example(world.size()).sources})
+        for (const int64_t window : {int64_t{0}, int64_t{3}, int64_t{1} << 40})
+            for (const int64_t copies : {1, 2}) {
+                const auto plan = make_window_plan(sources, destinations, window, world.rank());
+                const HaloExchange halo(world, plan.exchange, copies, at::kCPU);
+                const auto whole = numbers(3, {copies, 9, 4});
+                const auto index = at::tensor(plan.exchange.sources_of_copies(copies), at::kLong);
+                const auto see = [&](const at::Tensor& x) { return halo(x).index_select(0, index); };
+                const auto x = rows_of(whole, sources, world.rank());
+                const auto seen = see(x);
+                const auto range = *destinations.range(world.rank());
+                const auto low = std::max<int64_t>(0, range.begin - window);
+                const auto high = range.size == 0 ? low : std::min<int64_t>(9, range.end() + window);
+                EXPECT_TRUE(at::equal(seen, whole.narrow(1, low, high - low).flatten(0, 1)));
+                if (range.size > 0) {
+                    EXPECT_EQ(plan.query_position, range.begin - low);
+                }
+                expect_adjoint(world, see, x);
+                const auto counted = count_window_halo(sources, destinations, window).parts[size_t(world.rank())];
+                EXPECT_EQ(counted.n_halo, plan.exchange.n_halo());
+                EXPECT_EQ(counted.n_send, plan.exchange.n_send());
+            }
+    if (world.size() > 1) {
+        const auto scattered = Example(world.size()).sources;
+        EXPECT_THROW((void)make_window_plan(scattered, scattered, 1, world.rank()), ConfigError);
     }
 }
 

@@ -45,28 +45,66 @@ TEST(CommAccount, PredictedGradientBytesAreTheCountedOnes)
     }
 }
 
-TEST(CommAccount, PredictedHaloBytesAreTheCountedOnes)
+/// A network and how a model group shares it.
+struct SharedNetwork {
+    std::string name;
+    std::vector<std::string> overrides;
+};
+
+std::vector<std::string> of_all_parts(const std::string& setting, std::vector<std::string> others = {})
+{
+    for (const char* part : {"processor", "encoders.0.mapper", "decoders.0.mapper"})
+        others.push_back(std::string("model.") + part + "." + setting);
+    return others;
+}
+
+std::vector<SharedNetwork> shared_networks()
+{
+    const auto graph_transformer = of_all_parts("num_heads=4", {"model=graphtransformer"});
+    auto transformer =
+        of_all_parts("num_heads=4", {"model=transformer", "model.processor.window_size=9",
+                                     "model.encoders.0.mapper.num_chunks=1", "model.decoders.0.mapper.num_chunks=1"});
+    auto rollout = of_all_parts("mlp_implementation=swiglu");
+    rollout.push_back("task.rollout={start: 2, epoch_increment: 0, maximum: 2}");
+    return {{"gnn", {}},
+            {"gnn-recomputed-rollout", rollout},
+            {"graphtransformer", graph_transformer},
+            {"graphtransformer-heads", of_all_parts("shard_strategy=heads", graph_transformer)},
+            {"graphtransformer-heads-recomputed",
+             of_all_parts("mlp_implementation=swiglu", of_all_parts("shard_strategy=heads", graph_transformer))},
+            {"transformer", transformer},
+            {"transformer-heads", of_all_parts("shard_strategy=heads", transformer)}};
+}
+
+TEST(CommAccount, PredictedBytesOfASharedModelAreTheCountedOnes)
 {
     const TinyTraining training;
     if (testing::in_rank())
         run_child(training);
-    const std::vector<std::string> overrides = {"training.max_steps=2", "dataloader.batch_size.training=3",
-                                                "training.accum_grad_batches=2", "training.precision=64-true",
-                                                "system.hardware.num_gpus_per_model=3"};
-    for (const char* partition : {"contiguous", "bisection"}) {
-        auto all = overrides;
-        all.push_back(std::string("training.strategy.partition=") + partition);
-        start({.name = partition, .overrides = all, .n_processes = 3});
-        all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
-        const auto predicted = predict_step_traffic(load_config({.file = training.config_file(), .overrides = all}), 3);
-        const auto rows = rows_of(training.run_dir(partition), "train");
-        ASSERT_EQ(rows.size(), 2u);
-        for (const auto& group : predicted.groups)
-            if (group.is_chosen) {
-                EXPECT_EQ(rows[0].value("comm/model/all_to_all_bytes", 0.0),
-                          double(6 * group.bytes_per_sample(0, predicted.element_bytes)));
-            }
-    }
+    for (const auto& network : shared_networks())
+        for (const char* partition : {"contiguous", "bisection"}) {
+            SCOPED_TRACE(network.name + ", " + partition);
+            auto all = network.overrides;
+            for (const char* text :
+                 {"training.max_steps=1", "dataloader.batch_size.training=3", "training.accum_grad_batches=2",
+                  "training.precision=64-true", "system.hardware.num_gpus_per_model=3"})
+                all.emplace_back(text);
+            all.push_back(std::string("training.strategy.partition=") + partition);
+            start({.name = network.name + "-" + partition, .overrides = all, .n_processes = 3});
+            all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
+            const auto predicted =
+                predict_step_traffic(load_config({.file = training.config_file(), .overrides = all}), 3);
+            const auto rows = rows_of(training.run_dir(network.name + "-" + partition), "train");
+            ASSERT_EQ(rows.size(), 1u);
+            ASSERT_EQ(predicted.groups.size(), 2u);
+            for (const auto& group : predicted.groups)
+                if (group.is_chosen) {
+                    EXPECT_EQ(group.refusal, "");
+                    EXPECT_GT(group.bytes_per_sample(0, 8), 0);
+                    EXPECT_EQ(rows[0].value("comm/model/all_to_all_bytes", 0.0),
+                              double(6 * predicted.passes * group.bytes_per_sample(0, predicted.element_bytes)));
+                }
+        }
 }
 
 GRADWIND_MULTIRANK_TEST(CommAccount, StepsAndTheRestAreToldApart, RankCounts{2})

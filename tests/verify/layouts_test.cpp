@@ -180,6 +180,44 @@ TEST(VerifyLayouts, LayoutsAreEnumeratedWithoutGapsAndRepeats)
         << "three processes cannot share four members, only one model: " << fmt::format("{}", fmt::join(names, ", "));
 }
 
+TEST(VerifyLayouts, WaysToShareFitTheNetwork)
+{
+    using Json = nlohmann::json;
+    const auto choices = [](const Json& processor, const Json& mapper) {
+        const Json config = {
+            {"system", {{"hardware", {{"num_gpus_per_node", 4}}}}},
+            {"model", {{"processor", processor}, {"encoders", {{"0", {{"mapper", mapper}}}}}, {"decoder", mapper}}}};
+        return common_work(Config::from_json(config, "test"), 4).sharing;
+    };
+    const Json gnn = {{"_target_", "GNNProcessor"}};
+    const Json graph = {{"_target_", "a.GraphTransformerForwardMapper"}, {"num_heads", 3}};
+    const Json windows = {{"_target_", "TransformerProcessor"}, {"window_size", 5}};
+    EXPECT_TRUE(choices(gnn, gnn).empty());
+    const auto heads = choices(windows, graph);
+    ASSERT_EQ(heads.size(), 1u);
+    EXPECT_EQ(heads[0].name, "heads");
+    EXPECT_EQ(heads[0].most_processes, 3) << "the mappers have the fewest heads";
+    EXPECT_EQ(heads[0].overrides,
+              (std::vector<std::string>{"model.processor.shard_strategy=heads", "model.decoder.shard_strategy=heads",
+                                        "model.encoders.0.mapper.shard_strategy=heads"}));
+    auto by_heads = windows;
+    by_heads["shard_strategy"] = "heads";
+    const auto both = choices(by_heads, graph);
+    ASSERT_EQ(both.size(), 2u);
+    EXPECT_EQ(both[1].name, "sequence");
+    EXPECT_EQ(both[1].overrides.back(), "model.encoders.0.mapper.shard_strategy=edges");
+    const Json all = {{"_target_", "TransformerProcessor"}};
+    EXPECT_TRUE(choices(all, gnn).empty()) << "global attention has no other way than by heads";
+    CommonWork work;
+    work.effective_batch = work.batch = 2;
+    work.sharing = heads;
+    std::vector<std::string> names;
+    for (const auto& layout : layout_cases(work, 4))
+        names.push_back(layout.name());
+    EXPECT_EQ(std::count(names.begin(), names.end(), "W3 M3 R3 heads 2x1"), 1);
+    EXPECT_EQ(std::count(names.begin(), names.end(), "W4 M4 R4 heads 2x1"), 0) << "four processes, three heads";
+}
+
 TEST(VerifyLayoutsFault, AFactorThatKnowsRanksInsteadOfSamples)
 {
     expect_found("factor", "W3 2x2", "step 1, loss");

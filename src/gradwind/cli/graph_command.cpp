@@ -146,12 +146,23 @@ void inspect(const GraphCommand& command, std::ostream& out)
         print(summary, out);
 }
 
+void cut(const GraphCommand& command, std::ostream& out)
+{
+    const auto cuts = cut_graph(graph::read_graph(command.config_or_graph), command.cut);
+    if (command.format == GraphCommand::Format::Json)
+        out << to_json(cuts).dump(2) << "\n";
+    else
+        print_cuts(cuts, command.cut, out);
+}
+
 } // namespace
 
 int run(const GraphCommand& command, std::ostream& out)
 {
     if (command.action == GraphCommand::Action::Create)
         create(command, out);
+    else if (command.action == GraphCommand::Action::Cut)
+        cut(command, out);
     else
         inspect(command, out);
     return 0;

@@ -19,28 +19,37 @@ const char* name_of(parallel::PartitionKind kind)
     return kind == parallel::PartitionKind::Bisection ? "bisection" : "contiguous";
 }
 
-/// Bytes that the busiest rank of a part receives for one sample in one exchange.
-int64_t layer_bytes(const train::HaloTraffic& part, int64_t element_bytes)
+const char* name_of(model::ShardStrategy strategy)
 {
-    return part.halo.worst_halo() * part.columns * element_bytes;
+    constexpr const char* kNames[] = {"edges", "heads", "sequence"};
+    return kNames[size_t(strategy)];
+}
+
+/// Bytes that the busiest rank of a part receives for one sample in one layer.
+int64_t layer_bytes(const train::PartTraffic& part, int64_t element_bytes)
+{
+    int64_t most = 0;
+    for (size_t rank = 0; rank < part.rows.parts.size(); ++rank)
+        most = std::max(most, part.received_elements(int(rank)));
+    return most * element_bytes;
 }
 
 /// The same if every rank were given all rows.
-int64_t gathered_bytes(const train::HaloTraffic& part, int64_t element_bytes)
+int64_t gathered_bytes(const train::PartTraffic& part, int64_t element_bytes)
 {
     int64_t all = 0, least = INT64_MAX;
-    for (const auto& rank : part.halo.parts) {
+    for (const auto& rank : part.rows.parts) {
         all += rank.n_sources;
         least = std::min(least, rank.n_sources);
     }
-    return (all - least) * part.columns * element_bytes;
+    return (all - least) * part.work.columns * element_bytes;
 }
 
 /// Of the busiest rank, forward and backward, in an optimiser step.
 int64_t step_bytes(const train::GroupTraffic& group, const train::StepTraffic& traffic, int64_t samples)
 {
     int64_t most = 0;
-    for (size_t rank = 0; !group.parts.empty() && rank < group.parts.front().halo.parts.size(); ++rank)
+    for (size_t rank = 0; !group.parts.empty() && rank < group.parts.front().rows.parts.size(); ++rank)
         most = std::max(most, group.bytes_per_sample(int(rank), traffic.element_bytes));
     return most * samples * traffic.passes;
 }
@@ -52,16 +61,22 @@ std::vector<std::string> halo_table(const train::StepTraffic& traffic, int64_t s
     std::vector<std::string> lines;
     if (traffic.groups.empty())
         return lines;
-    lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:>6} {:>6} {:>8} {:>6} {:>9} {:>5} {:>10}", "partition", "part",
-                                "edges", "halo", "worst", "edges x", "from", "exchanges", "", "all-gather"));
+    lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:<8} {:>6} {:>6} {:>8} {:>6} {:>9} {:>5} {:>10}", "partition",
+                                "part", "nodes", "shared", "halo", "worst", "edges x", "from", "layers", "",
+                                "all-gather"));
     for (const auto& group : traffic.groups) {
         for (const auto& part : group.parts)
-            lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:>5.1f}% {:>5.1f}% {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
-                                        name_of(group.partition), part.part, part.source + "->" + part.target,
-                                        100 * part.halo.mean_ratio(), 100 * part.halo.worst_ratio(),
-                                        part.halo.edge_imbalance(), part.halo.most_neighbours(), part.exchanges,
-                                        bytes_text(double(layer_bytes(part, traffic.element_bytes))),
-                                        bytes_text(double(gathered_bytes(part, traffic.element_bytes)))));
+            lines.push_back(
+                fmt::format("{:<12} {:<10} {:<16} {:<8} {:>5.1f}% {:>5.1f}% {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
+                            name_of(group.partition), part.part, part.source + "->" + part.target,
+                            name_of(part.work.strategy), 100 * part.rows.mean_ratio(), 100 * part.rows.worst_ratio(),
+                            part.rows.edge_imbalance(), part.rows.most_neighbours(), part.work.layers,
+                            bytes_text(double(layer_bytes(part, traffic.element_bytes))),
+                            bytes_text(double(gathered_bytes(part, traffic.element_bytes)))));
+        if (!group.refusal.empty()) {
+            lines.push_back(fmt::format("{:<12} not with this network: {}", name_of(group.partition), group.refusal));
+            continue;
+        }
         std::string nodes;
         for (const auto& [name, imbalance] : group.imbalance)
             nodes += fmt::format(", {} nodes x{:.3f}", name, imbalance);
@@ -80,15 +95,18 @@ nlohmann::json halo_json(const train::StepTraffic& traffic, int64_t samples)
                                 {"chosen", group.is_chosen},
                                 {"bytes_per_step", step_bytes(group, traffic, samples)},
                                 {"node_imbalance", group.imbalance}};
+        if (!group.refusal.empty())
+            entry["refusal"] = group.refusal;
         for (const auto& part : group.parts)
             entry["parts"].push_back({{"part", part.part},
                                       {"source", part.source},
                                       {"target", part.target},
-                                      {"exchanges", part.exchanges},
-                                      {"halo_ratio_mean", part.halo.mean_ratio()},
-                                      {"halo_ratio_worst", part.halo.worst_ratio()},
-                                      {"edge_imbalance", part.halo.edge_imbalance()},
-                                      {"neighbours", part.halo.most_neighbours()},
+                                      {"strategy", name_of(part.work.strategy)},
+                                      {"layers", part.work.layers},
+                                      {"halo_ratio_mean", part.rows.mean_ratio()},
+                                      {"halo_ratio_worst", part.rows.worst_ratio()},
+                                      {"edge_imbalance", part.rows.edge_imbalance()},
+                                      {"neighbours", part.rows.most_neighbours()},
                                       {"layer_bytes", layer_bytes(part, traffic.element_bytes)},
                                       {"all_gather_bytes", gathered_bytes(part, traffic.element_bytes)}});
         result.push_back(std::move(entry));

@@ -197,6 +197,21 @@ void add_graph(CLI::App& app, Bound& bound)
         bound.graph.action = GraphCommand::Action::Inspect;
         bound.chosen = bound.graph;
     });
+    sub = group->add_subcommand("cut", "What processes that share a model would exchange on a stored graph");
+    sub->add_option("graph", command.config_or_graph, "safetensors file")->required();
+    sub->add_option("--parts", command.cut.parts, "numbers of processes, separated by commas (default 2,4,8,16)")
+        ->delimiter(',')
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--channels", command.cut.channels, "width of the network (default 1024)")
+        ->check(CLI::Range(1, kMostCounted));
+    sub->add_option("--element-bytes", command.cut.element_bytes, "of a number on the wire (default 2)")
+        ->check(CLI::Range(1, 8));
+    sub->add_option("--even", command.cut.even, "node set that patches cut evenly (default hidden)");
+    flag(*sub, "--json", command.format, GraphCommand::Format::Json, "print JSON");
+    sub->final_callback([&bound] {
+        bound.graph.action = GraphCommand::Action::Cut;
+        bound.chosen = bound.graph;
+    });
 }
 
 void add_config(CLI::App& app, Bound& bound)

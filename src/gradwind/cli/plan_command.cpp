@@ -43,6 +43,8 @@ struct Plan {
     {
         return train::effective_lr(lr, lr_scaling, layout.world(), layout.ensemble_size());
     }
+    /// Of the nodes, that a process works on in an optimiser step.
+    [[nodiscard]] int64_t copies() const { return batch * accumulation * (is_ensemble() ? members_per_device : 1); }
     [[nodiscard]] int64_t members() const { return members_per_device * layout.subgroup_size(); }
 };
 
@@ -147,7 +149,7 @@ void write_json(const Plan& plan, std::ostream& out)
                                {"bytes_per_step", plan.traffic->gradient_bytes},
                                {"calls_per_step", plan.traffic->gradient_calls}};
     if (plan.traffic && !plan.traffic->groups.empty())
-        result["halos"] = halo_json(*plan.traffic, plan.batch * plan.accumulation);
+        result["halos"] = halo_json(*plan.traffic, plan.copies());
     if (plan.reading)
         result["reading"] = {{"bytes_of_a_date", plan.reading->whole_bytes},
                              {"bytes_of_the_busiest_process", plan.reading->decoded_bytes},
@@ -208,10 +210,10 @@ void write_summary(const Plan& plan, std::ostream& out)
         write_reading(plan, out);
     if (plan.traffic && !plan.traffic->groups.empty()) {
         out << fmt::format("\nWhat {} processes that share a model exchange (halo rows over owned rows; bytes that the "
-                           "busiest one receives\nfor a sample in one exchange, and what an all-gather of the nodes "
+                           "busiest one receives\nfor a sample in one layer, and what an all-gather of the nodes "
                            "would be):\n",
                            layout.model_size());
-        for (const auto& line : halo_table(*plan.traffic, plan.batch * plan.accumulation))
+        for (const auto& line : halo_table(*plan.traffic, plan.copies()))
             out << line << "\n";
     }
 }

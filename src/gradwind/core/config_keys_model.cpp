@@ -97,9 +97,15 @@ constexpr KeySpec extractor_keys[] = {
 constexpr KeySpec dropout_keys[] = {
     {"dropout_p", "real", "0.0", "0 .. 1", "", "Dropout."},
 };
-// Pointwise and transformer mappers have no edges, but packaged configurations carry these keys along.
+constexpr KeySpec attention_sharing_keys[] = {
+    {"shard_strategy", "string", "", "heads, sequence, edges", "",
+     "How a model group shares the work; default: by sequence where there is a window, else by heads."},
+    {"graph_attention_backend", "ignored"},
+    {"edge_pre_mlp", "ignored"},
+};
+// Pointwise layers have no edges, but packaged configurations carry these keys along.
 constexpr KeySpec carried_keys[] = {
-    {"shard_strategy", "string", "", "edges, heads", "", "How a model group shares the work."},
+    {"shard_strategy", "ignored"},
     {"graph_attention_backend", "ignored"},
     {"edge_pre_mlp", "ignored"},
 };
@@ -174,11 +180,11 @@ std::vector<TargetSpec> model_targets()
          "Graph transformer, out of hidden nodes."},
         {mapper,
          "TransformerForwardMapper",
-         {common_keys, graph_layer_keys, head_keys, attention_keys, carried_keys},
+         {common_keys, graph_layer_keys, head_keys, attention_keys, attention_sharing_keys},
          "Transformer, into hidden nodes."},
         {mapper,
          "TransformerBackwardMapper",
-         {common_keys, graph_layer_keys, head_keys, attention_keys, carried_keys, extractor_keys},
+         {common_keys, graph_layer_keys, head_keys, attention_keys, attention_sharing_keys, extractor_keys},
          "Transformer, out of hidden nodes."},
         {mapper,
          "PointWiseForwardMapper",
@@ -195,7 +201,7 @@ std::vector<TargetSpec> model_targets()
          "Graph transformer."},
         {stack,
          "TransformerProcessor",
-         {common_keys, stack_keys, head_keys, attention_keys, graph_layer_keys, carried_keys},
+         {common_keys, stack_keys, head_keys, attention_keys, graph_layer_keys, attention_sharing_keys},
          "Transformer with a sliding window."},
         {stack,
          "PointWiseMLPProcessor",

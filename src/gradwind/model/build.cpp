@@ -6,6 +6,8 @@
 #include "gradwind/model/encoder_processor_decoder.h"
 #include "gradwind/model/options.h"
 
+#include <ATen/ATen.h>
+
 namespace gradwind::model
 {
 
@@ -265,13 +267,21 @@ void check_condition(const NetworkParts& parts, int64_t width, const Config& pro
                    root.at("noise_injector").where(), processor.where());
 }
 
-/// Refuses parts that several processes cannot share, where several do.
-template <class Part>
-void check_shared(const Config& section, const Part& part, const parallel::Sharding& sharding)
+std::shared_ptr<const NodeSharing> node_sharing(const ModelInputs& inputs, const std::string& source,
+                                                const std::string& target)
 {
-    GRADWIND_CHECK(sharding.group.size() == 1 || part.shared_work(), ConfigError,
-                   "[model] {}: a {} cannot be shared by {} processes yet; use system.hardware.num_gpus_per_model=1",
-                   section.where(), section.target(), sharding.group.size());
+    const auto cut = [&](const std::string& name) {
+        return inputs.sharding.partition(name, inputs.graph.node_set(name).size());
+    };
+    return std::make_shared<NodeSharing>(NodeSharing{inputs.sharding.group, cut(source), cut(target)});
+}
+
+/// Refuses a part that several processes cannot share as they are asked to.
+template <class Part>
+void check_shared(const Part& part, const NodeSharing& nodes)
+{
+    if (nodes.group.size() > 1)
+        (void)part.shared_work(nodes, at::empty({0}, at::kFloat));
 }
 
 /// Builds a network part by part.
@@ -381,7 +391,11 @@ private:
                            encoder.part.section.where(), encoder.key);
             auto mapper = build_encoder(encoder.part, parts_.datasets[parts_.sources.back()].encoder_edges.get(),
                                         *width, parts_.node_attributes->width(hidden));
-            check_shared(encoder.part.section, *mapper, inputs_.sharding);
+            for (const auto& name : encoder.datasets) {
+                auto& dataset = parts_.datasets[index_of(name)];
+                dataset.encoder_nodes = node_sharing(inputs_, name, hidden);
+                check_shared(*mapper, *dataset.encoder_nodes);
+            }
             parts_.encoders.push_back({encoder.key, std::move(mapper)});
         }
         if (parts_.aggregate != NetworkParts::Aggregate::Concatenate)
@@ -411,7 +425,8 @@ private:
         require_width(processor.section, part_channels(processor), latent_width_);
         parts_.processor = build_processor(processor, parts_);
         check_condition(parts_, layer_kernels(processor).condition_width, processor.section, root_);
-        check_shared(processor.section, *parts_.processor, inputs_.sharding);
+        parts_.processor_nodes = node_sharing(inputs_, hidden, hidden);
+        check_shared(*parts_.processor, *parts_.processor_nodes);
     }
 
     void add_decoders()
@@ -436,7 +451,8 @@ private:
                                                             inputs_.n_step_input, encoded_width(i)),
                                           inputs_.n_step_output * dataset.n_output};
             auto mapper = build_decoder(decoder, dataset, widths);
-            check_shared(decoder.part.section, *mapper, inputs_.sharding);
+            dataset.decoder_nodes = node_sharing(inputs_, hidden, name);
+            check_shared(*mapper, *dataset.decoder_nodes);
             parts_.decoders.push_back({decoder.key, std::move(mapper)});
         }
     }

@@ -4,18 +4,13 @@
 #pragma once
 #include "gradwind/model/graph_inputs.h"
 #include "gradwind/model/layers.h"
+#include "gradwind/model/shared_work.h"
 #include "gradwind/ops/checkpoint.h"
 
 #include <torch/nn/module.h>
 
 namespace gradwind::model
 {
-
-/// What a part of a shared model exchanges in one forward pass; backward sends as much back.
-struct SharedWork {
-    int64_t halo_columns = 0;   ///< of an exchanged row
-    int64_t halo_exchanges = 1; ///< over the part's edges
-};
 
 /// Maps one node set onto another; encoder and decoder are of this type.
 class Mapper : public torch::nn::Module
@@ -28,8 +23,10 @@ public:
     /// @param src [copies * n_src, src_width], @param dst [copies * n_dst, dst_width]
     [[nodiscard]] virtual Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) = 0;
     [[nodiscard]] virtual int64_t num_chunks() const = 0;
-    /// Nothing: this part cannot be shared by several processes.
-    [[nodiscard]] virtual std::optional<SharedWork> shared_work() const { return std::nullopt; }
+    /// @param nodes  cut over the processes that share the part
+    /// @param like   of the type and on the device of the tensors; under the autocast state of a step
+    /// @throws ConfigError where the part cannot be shared so
+    [[nodiscard]] virtual SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const = 0;
     virtual void draw(UniformStream& stream) = 0;
 };
 
@@ -38,13 +35,15 @@ class Processor : public torch::nn::Module
 {
 public:
     /// @param x [copies * n_hidden, channels]
-    /// @param edges between the hidden nodes; without chunks where the graph has none
+    /// @param edges between the hidden nodes; without chunks where the graph has none, but with `sharing`
     /// @param cond [copies * n_hidden, width], what conditions the normalisations (spec §6.3); undefined where nothing
     ///        does
     /// @return as x
     [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) = 0;
-    /// Nothing: this part cannot be shared by several processes.
-    [[nodiscard]] virtual std::optional<SharedWork> shared_work() const { return std::nullopt; }
+    /// @param nodes  cut over the processes that share the part
+    /// @param like   of the type and on the device of the tensors; under the autocast state of a step
+    /// @throws ConfigError where the part cannot be shared so
+    [[nodiscard]] virtual SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const = 0;
     virtual void draw(UniformStream& stream) = 0;
 };
 

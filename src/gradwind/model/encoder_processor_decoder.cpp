@@ -19,13 +19,14 @@ at::Tensor as_rows(const at::Tensor& x)
 }
 
 /// The edges of a part for a forward pass; none where the graph has none.
-EdgeInputs edges_of(const std::shared_ptr<EdgeProvider>& provider, int64_t copies, int64_t n_chunks,
-                    const at::Tensor& like)
+EdgeInputs edges_of(const std::shared_ptr<EdgeProvider>& provider, const std::shared_ptr<const NodeSharing>& nodes,
+                    int64_t copies, int64_t n_chunks, const at::Tensor& like)
 {
     if (provider)
         return provider->forward(copies, n_chunks, like);
     EdgeInputs none;
     none.copies = copies;
+    none.sharing = nodes;
     return none;
 }
 
@@ -130,7 +131,7 @@ EncoderProcessorDecoder::Encoded EncoderProcessorDecoder::encode(const DatasetPa
     observe(dataset, "encoder.in_src", data);
     observe(dataset, "encoder.in_dst", hidden);
     const auto result = parts_.encoders[*dataset.encoder].mapper->forward(
-        data, hidden, edges_of(dataset.encoder_edges, copies, encoder.num_chunks(), data));
+        data, hidden, edges_of(dataset.encoder_edges, dataset.encoder_nodes, copies, encoder.num_chunks(), data));
     observe(dataset, "encoder.out_src", result.src);
     observe(dataset, "encoder.out_dst", result.dst);
     return {start, result.src, result.dst};
@@ -162,7 +163,8 @@ at::Tensor EncoderProcessorDecoder::process(const at::Tensor& latent, int64_t ba
     }
     auto out = noisy.latent;
     if (parts_.processor)
-        out = parts_.processor->forward(out, edges_of(parts_.processor_edges, batch * members, 1, like), noisy.cond);
+        out = parts_.processor->forward(
+            out, edges_of(parts_.processor_edges, parts_.processor_nodes, batch * members, 1, like), noisy.cond);
     observe("processor.out", out);
     return parts_.latent_skip == NetworkParts::LatentSkip::Add ? out + latent : out;
 }
@@ -176,7 +178,10 @@ at::Tensor EncoderProcessorDecoder::decode(const DatasetParts& dataset, const at
     const auto destination = decoder_destination(dataset, x, encoded.data);
     observe(dataset, "decoder.in_dst", destination);
     const auto columns =
-        decoder.forward(latent, destination, edges_of(dataset.decoder_edges, copies, decoder.num_chunks(), x)).dst;
+        decoder
+            .forward(latent, destination,
+                     edges_of(dataset.decoder_edges, dataset.decoder_nodes, copies, decoder.num_chunks(), x))
+            .dst;
     observe(dataset, "decoder.out", columns);
     auto out = with_residual(dataset, columns, x, encoded.start);
     for (const auto& bounding : dataset.boundings)
@@ -255,13 +260,15 @@ at::Tensor EncoderProcessorDecoder::with_residual(const DatasetParts& dataset, c
                          prognostic.expand({-1, parts_.n_step_output, -1, -1, -1}));
 }
 
-std::vector<ForecastModel::SharedPart> EncoderProcessorDecoder::shared_parts() const
+std::vector<ForecastModel::SharedPart>
+EncoderProcessorDecoder::shared_parts(const std::map<std::string, parallel::Partition>& nodes,
+                                      const at::Tensor& like) const
 {
     const auto& hidden = parts_.hidden_nodes;
     std::vector<SharedPart> result;
     const auto add = [&](const char* name, const std::string& source, const std::string& target, const auto& part) {
-        const auto work = part->shared_work().value_or(SharedWork{});
-        result.push_back({name, source, target, work.halo_columns, work.halo_exchanges});
+        const NodeSharing sharing{parallel::Group::self("model"), nodes.at(source), nodes.at(target)};
+        result.push_back({name, source, target, part->shared_work(sharing, like)});
     };
     for (const auto source : parts_.sources)
         add("encoder", parts_.datasets[source].name, hidden, parts_.encoders[*parts_.datasets[source].encoder].mapper);

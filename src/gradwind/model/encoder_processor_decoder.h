@@ -26,7 +26,9 @@ struct DatasetParts {
     std::optional<size_t> encoder;                              ///< none: the network does not read it
     std::optional<size_t> decoder;                              ///< none: the network does not write it
     std::shared_ptr<EdgeProvider> encoder_edges, decoder_edges; ///< null: the part has none
-    std::shared_ptr<Residual> residual;                         ///< what predictions are added to; null: nothing
+    /// Who owns the nodes between which encoder and decoder work.
+    std::shared_ptr<const NodeSharing> encoder_nodes, decoder_nodes;
+    std::shared_ptr<Residual> residual; ///< what predictions are added to; null: nothing
     std::vector<std::shared_ptr<Bounding>> boundings;
     std::vector<TargetFeature> target_features;
     int64_t n_nodes = 0, n_input = 0, n_output = 0;
@@ -41,7 +43,8 @@ struct NetworkParts {
     std::string hidden_nodes;
     std::shared_ptr<NodeAttributes> node_attributes;
     std::shared_ptr<EdgeProvider> processor_edges; ///< null: it has none
-    std::shared_ptr<Processor> processor;          ///< null: the latent passes as it is
+    std::shared_ptr<const NodeSharing> processor_nodes;
+    std::shared_ptr<Processor> processor; ///< null: the latent passes as it is
     /// How latents of several data sets become one.
     enum class Aggregate { Sum, Mean, Concatenate } aggregate = Aggregate::Sum;
     enum class LatentSkip { None, Add } latent_skip = LatentSkip::Add;
@@ -60,7 +63,8 @@ public:
     explicit EncoderProcessorDecoder(NetworkParts parts);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const ForwardContext& context = {}) override;
     [[nodiscard]] Fields forward_all(const Fields& x, const ForwardContext& context = {}) override;
-    [[nodiscard]] std::vector<SharedPart> shared_parts() const override;
+    [[nodiscard]] std::vector<SharedPart> shared_parts(const std::map<std::string, parallel::Partition>& nodes,
+                                                       const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:

@@ -57,7 +57,10 @@ public:
     GnnForwardMapper(const GnnOptions& options, int64_t src_width, int64_t dst_width);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return SharedWork{options_.channels}; }
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
+    {
+        return {.columns = options_.channels, .layers = 1};
+    }
     void draw(UniformStream& stream) override;
 
 private:
@@ -72,7 +75,10 @@ public:
     GnnBackwardMapper(const GnnOptions& options, int64_t out_width);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return options_.num_chunks; }
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return SharedWork{options_.channels}; }
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
+    {
+        return {.columns = options_.channels, .layers = 1};
+    }
     void draw(UniformStream& stream) override;
 
 private:
@@ -87,9 +93,9 @@ public:
     /// @param options `num_chunks` groups of layers are recomputed at a time; it must divide `num_layers`
     GnnProcessor(const GnnOptions& options, int64_t num_layers);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) override;
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
     {
-        return SharedWork{options_.channels, int64_t(blocks_.size())};
+        return {.columns = options_.channels, .layers = int64_t(blocks_.size())};
     }
     void draw(UniformStream& stream) override;
 

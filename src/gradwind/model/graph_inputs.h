@@ -3,6 +3,7 @@
 // How a graph enters a network: coordinates, edge attributes and trainable tensors (spec §1.9).
 #pragma once
 #include "gradwind/graph/graph.h"
+#include "gradwind/model/shared_work.h"
 #include "gradwind/ops/checkpoint.h"
 #include "gradwind/ops/edge_index.h"
 #include "gradwind/parallel/autograd.h"
@@ -46,12 +47,6 @@ private:
     std::shared_ptr<torch::nn::Module> trainables_;
 };
 
-/// How the ranks of a model group share the work along edges.
-enum class ShardStrategy {
-    Edges, ///< each has the edges that arrive at its nodes
-    Heads  ///< each has all edges for some of the attention heads
-};
-
 /// Who owns which source and destination rows of one copy.
 struct NodeSharing {
     parallel::Group group;
@@ -65,7 +60,7 @@ struct EdgeInputs {
     at::Tensor features; ///< [n_edges, width], one row per edge of one copy
     int64_t copies = 1;
     parallel::HaloExchange sources = {}; ///< [copies * n_owned, ...] to [n_src, ...]; the identity unless sharded
-    /// With ShardStrategy::Heads chunks and features are those of all nodes, whoever owns them.
+    /// With ShardStrategy::Heads chunks and features are those of all nodes, whoever owns them. Never null in a model.
     std::shared_ptr<const NodeSharing> sharing = nullptr;
 
     /// The same for a part that ops::region runs in that mode: what it receives in its first run serves the second.

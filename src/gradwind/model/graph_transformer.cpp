@@ -131,6 +131,11 @@ Mapper::Result GraphTransformerForwardMapper::forward(const at::Tensor& src, con
                        : for_each_slice(slices_.of(all), mode, inputs, parameters, layer)};
 }
 
+SharedWork GraphTransformerForwardMapper::shared_work(const NodeSharing& nodes, const at::Tensor& like) const
+{
+    return options_.shared_work(1, nodes, mapper_intermediates(options_, *block_, like));
+}
+
 void GraphTransformerForwardMapper::draw(UniformStream& stream)
 {
     block_->draw(stream);
@@ -177,6 +182,11 @@ Mapper::Result GraphTransformerBackwardMapper::forward(const at::Tensor& src, co
     return {{},
             heads ? whole(all, mode, inputs, parameters, layer)
                   : for_each_slice(slices_.of(all), mode, inputs, parameters, layer)};
+}
+
+SharedWork GraphTransformerBackwardMapper::shared_work(const NodeSharing& nodes, const at::Tensor& like) const
+{
+    return options_.shared_work(1, nodes, mapper_intermediates(options_, *block_, like));
 }
 
 void GraphTransformerBackwardMapper::draw(UniformStream& stream)
@@ -248,6 +258,11 @@ GraphTransformerProcessor::run_layers(int64_t first, int64_t last, const EdgeInp
         state = ops::region(ops::Intermediates::Keep, run, state, blocks_[size_t(i)]->parameters());
     }
     return state;
+}
+
+SharedWork GraphTransformerProcessor::shared_work(const NodeSharing& nodes, const at::Tensor& like) const
+{
+    return options_.shared_work(int64_t(blocks_.size()), nodes, intermediates(options_, *blocks_.front(), like));
 }
 
 void GraphTransformerProcessor::draw(UniformStream& stream)

@@ -22,10 +22,13 @@ struct GraphTransformerOptions {
     int64_t num_chunks = 1;
     ops::Intermediates intermediates = ops::Intermediates::Recompute;
 
-    /// What `layers` layers exchange: normalised rows before they become keys and values. By heads there is no halo.
-    [[nodiscard]] SharedWork shared_work(int64_t layers) const
+    /// What `layers` layers exchange: normalised rows before they become keys and values, or by heads these, queries
+    /// and results.
+    [[nodiscard]] SharedWork shared_work(int64_t layers, const NodeSharing& nodes, ops::Intermediates mode) const
     {
-        return {channels, shard_strategy == ShardStrategy::Edges ? layers : 0};
+        if (shard_strategy == ShardStrategy::Heads)
+            return work_by_heads(heads, attention_channels, layers, nodes, mode);
+        return {.columns = channels, .layers = layers};
     }
 };
 
@@ -95,7 +98,7 @@ public:
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     /// Destinations are cut into `num_chunks` ranges here; the edges come whole.
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return options_.shared_work(1); }
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:
@@ -114,7 +117,7 @@ public:
                                    int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override { return options_.shared_work(1); }
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:
@@ -133,10 +136,7 @@ public:
     /// @param options `num_chunks` groups of layers are recomputed at a time; it must divide `num_layers`
     GraphTransformerProcessor(const GraphTransformerOptions& options, int64_t num_layers);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) override;
-    [[nodiscard]] std::optional<SharedWork> shared_work() const override
-    {
-        return options_.shared_work(int64_t(blocks_.size()));
-    }
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:

@@ -15,7 +15,7 @@ namespace
 at::Tensor both(const Linear& first, const Linear& second, const at::Tensor& x)
 {
     return at::linear(x, at::cat({first.weight, second.weight}), at::cat({first.bias, second.bias}))
-        .view({x.size(0), 2, -1});
+        .view({x.size(0), 2, first.weight.size(0)});
 }
 
 } // namespace
@@ -78,7 +78,7 @@ at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Te
 {
     const auto of_destinations = both(*lin_query_, *lin_self_, destinations).unbind(1);
     const auto of_sources = both(*lin_key_, *lin_value_, sources).unbind(1);
-    const auto by_heads = [this](const at::Tensor& x) { return x.view({x.size(0), heads_, -1}); };
+    const auto by_heads = [this](const at::Tensor& x) { return x.view({x.size(0), heads_, x.size(1) / heads_}); };
     auto q = by_heads(of_destinations[0]), k = by_heads(of_sources[0]);
     if (q_norm_) {
         q = q_norm_->forward(q);
@@ -90,13 +90,12 @@ at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Te
         return ops::edge_attention(q, k, v, term, edges) + of_destinations[1];
     const auto depth = q.size(2);
     const auto own = heads->sources.own_heads();
-    const auto exchanged = [&](const parallel::HeadExchange& exchange, const at::Tensor& x) {
-        return exchange.to_heads(x.flatten(1)).view({-1, own.size, depth});
-    };
+    const auto own_heads = [&](const at::Tensor& x) { return x.view({-1, own.size, depth}); };
+    const auto of_keys = heads->sources.to_heads({k.flatten(1), v.flatten(1)});
     term.weight = term.weight.narrow(0, own.begin * depth, own.size * depth);
     term.bias = term.bias.narrow(0, own.begin * depth, own.size * depth);
-    const auto sums = ops::edge_attention(exchanged(heads->destinations, q), exchanged(heads->sources, k),
-                                          exchanged(heads->sources, v), term, edges);
+    const auto sums = ops::edge_attention(own_heads(heads->destinations.to_heads(q.flatten(1))), own_heads(of_keys[0]),
+                                          own_heads(of_keys[1]), term, edges);
     return heads->destinations.to_rows(sums) + of_destinations[1];
 }
 

@@ -5,6 +5,17 @@
 namespace gradwind::model
 {
 
+SharedWork work_by_heads(int64_t heads, int64_t columns, int64_t layers, const NodeSharing& nodes,
+                         ops::Intermediates mode)
+{
+    parallel::require_heads(heads, nodes.sources.n_parts());
+    return {.strategy = ShardStrategy::Heads,
+            .columns = columns,
+            .layers = layers,
+            .forward_runs = mode == ops::Intermediates::Recompute ? 2 : 1,
+            .heads = heads};
+}
+
 std::shared_ptr<const HeadSharing::Exchanges> HeadSharing::of(const EdgeInputs& edges, at::Device device)
 {
     if (!edges.sharing || edges.sharing->group.size() == 1)

@@ -8,6 +8,11 @@
 namespace gradwind::model
 {
 
+/// What `layers` layers exchange whose attention is shared so; again where they run a second time in backward.
+/// @throws ConfigError if there are fewer heads than processes
+[[nodiscard]] SharedWork work_by_heads(int64_t heads, int64_t columns, int64_t layers, const NodeSharing& nodes,
+                                       ops::Intermediates mode);
+
 /// The exchanges of one part, made once for every number of copies.
 class HeadSharing
 {

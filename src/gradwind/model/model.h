@@ -7,6 +7,7 @@
 #include "gradwind/graph/graph.h"
 #include "gradwind/grid/sparse_matrix.h"
 #include "gradwind/model/noise_source.h"
+#include "gradwind/model/shared_work.h"
 #include "gradwind/model/uniform_stream.h"
 #include "gradwind/parallel/sharding.h"
 
@@ -52,14 +53,15 @@ public:
     /// @collective all ranks of the model group, with as many samples and members each
     /// @throws ShapeError for another shape
     [[nodiscard]] virtual at::Tensor forward(const at::Tensor& x, const ForwardContext& context = {}) = 0;
-    /// What this model exchanges in a forward pass where several processes share it, part by part.
+    /// What this model exchanges in a training step where several processes share it, part by part.
     struct SharedPart {
         std::string name;           ///< "encoder", "processor", "decoder"
-        std::string source, target; ///< the edge set
-        int64_t halo_columns = 0;   ///< of an exchanged row; backward sends its gradient back
-        int64_t halo_exchanges = 0; ///< in a forward pass
+        std::string source, target; ///< node sets
+        SharedWork work;
     };
-    [[nodiscard]] virtual std::vector<SharedPart> shared_parts() const = 0;
+    /// @param nodes  every node set, cut over these processes @param like  as Mapper::shared_work
+    [[nodiscard]] virtual std::vector<SharedPart> shared_parts(const std::map<std::string, parallel::Partition>& nodes,
+                                                               const at::Tensor& like) const = 0;
     /// Sets every parameter to its initial value, drawing in the original's order.
     virtual void draw(UniformStream& stream) = 0;
 

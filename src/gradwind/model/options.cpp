@@ -220,7 +220,8 @@ int64_t edge_trainables(const PartConfig& part, const std::string& sets)
 
 ShardStrategy shard_strategy(const Config& section)
 {
-    return section.get<std::string>("shard_strategy", "edges") == "heads" ? ShardStrategy::Heads : ShardStrategy::Edges;
+    const auto name = section.get<std::string>("shard_strategy", "edges");
+    return name == "heads" ? ShardStrategy::Heads : name == "sequence" ? ShardStrategy::Sequence : ShardStrategy::Edges;
 }
 
 LayerKernels layer_kernels(const PartConfig& part)
@@ -363,6 +364,7 @@ TransformerOptions transformer_options(const PartConfig& part, TransformerBlock:
         options.distance = TransformerOptions::Distance::Alibi;
     if (section.get<bool>("qk_norm", false))
         options.head_norms = TransformerOptions::HeadNorms::QueryAndKey;
+    options.shard_strategy = shard_strategy(section);
     options.kernels = place == Place::Processor ? layer_kernels(part) : unconditional_kernels(part);
     options.num_chunks = integer_in(section, "num_chunks", 1, 1, 1 << 20);
     options.intermediates = intermediates(section);

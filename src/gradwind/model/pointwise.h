@@ -36,6 +36,11 @@ public:
     /// @param options `num_chunks` groups of layers are recomputed at a time; it must divide `num_layers`
     PointWiseProcessor(const PointWiseOptions& options, int64_t num_layers);
     [[nodiscard]] at::Tensor forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond) override;
+    /// Nodes do not see each other.
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
+    {
+        return {};
+    }
     void draw(UniformStream& stream) override;
 
 private:
@@ -50,6 +55,11 @@ public:
     PointWiseForwardMapper(int64_t src_width, int64_t channels);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
+    /// Nodes do not see each other.
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
+    {
+        return {};
+    }
     void draw(UniformStream& stream) override;
 
 private:
@@ -63,6 +73,11 @@ public:
     PointWiseBackwardMapper(const PointWiseOptions& options, int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
+    /// Nodes do not see each other.
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
+    {
+        return {};
+    }
     void draw(UniformStream& stream) override;
 
 private:

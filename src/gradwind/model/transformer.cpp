@@ -3,6 +3,7 @@
 #include "gradwind/model/transformer.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/window_plan.h"
 
 #include <ATen/ATen.h>
 
@@ -26,6 +27,61 @@ at::Tensor condition_of(const TensorList& inputs)
 }
 
 } // namespace
+
+ShardStrategy TransformerOptions::strategy_for(const NodeSharing& nodes) const
+{
+    GRADWIND_CHECK(
+        shard_strategy != ShardStrategy::Sequence || window >= 0, ConfigError,
+        "[model] shard_strategy=sequence needs a window_size of 0 or more: where every node sees all others, "
+        "attention can be shared by heads only; use shard_strategy=heads");
+    if (shard_strategy != ShardStrategy::Edges)
+        return shard_strategy;
+    return window >= 0 && parallel::has_ranges(nodes.destinations) ? ShardStrategy::Sequence : ShardStrategy::Heads;
+}
+
+SharedWork TransformerOptions::shared_work(int64_t layers, const NodeSharing& nodes) const
+{
+    if (strategy_for(nodes) == ShardStrategy::Heads)
+        return work_by_heads(heads, attention_channels, layers, nodes, intermediates);
+    GRADWIND_CHECK(parallel::has_ranges(nodes.destinations), ConfigError,
+                   "[model] shard_strategy=sequence needs consecutive nodes on every process; use "
+                   "training.strategy.partition=contiguous, or shard_strategy=heads");
+    return {.strategy = ShardStrategy::Sequence, .columns = channels, .layers = layers, .window = window};
+}
+
+AttentionNodes AttentionNodes::for_region(ops::Intermediates mode) const
+{
+    auto result = *this;
+    if (mode == ops::Intermediates::Recompute && neighbours) {
+        auto own = *neighbours;
+        own.sources = neighbours->sources.remembering();
+        result.neighbours = std::make_shared<const WindowSharing::Exchange>(std::move(own));
+    }
+    return result;
+}
+
+void AttentionNodes::begin_run() const
+{
+    if (neighbours)
+        neighbours->sources.begin_run();
+}
+
+AttentionSharing::AttentionSharing(const TransformerOptions& options)
+    : options_(options), heads_(options.heads), windows_(options.window)
+{
+}
+
+AttentionNodes AttentionSharing::of(const EdgeInputs& edges, at::Device device)
+{
+    AttentionNodes result{.copies = edges.copies, .heads = nullptr, .neighbours = nullptr};
+    if (!edges.sharing)
+        return result;
+    if (options_.strategy_for(*edges.sharing) == ShardStrategy::Heads)
+        result.heads = heads_.of(edges, device);
+    else
+        result.neighbours = windows_.of(edges, device);
+    return result;
+}
 
 NodeAttention::NodeAttention(const TransformerOptions& options) : unlimited_(options.unlimited)
 {
@@ -56,15 +112,52 @@ at::Tensor NodeAttention::normalise_heads(const at::Tensor& rows, const LayerNor
     return norm->forward(rows.reshape({-1, rows.size(1) / attention_.heads})).reshape(rows.sizes());
 }
 
-at::Tensor NodeAttention::forward(const at::Tensor& src, const at::Tensor& dst, int64_t copies) const
+void NodeAttention::exchange_heads(const HeadSharing::Exchanges& heads, ops::WindowAttentionOptions& options,
+                                   Operands& operands)
+{
+    const auto own = heads.sources.own_heads();
+    options.heads = own.size;
+    if (!options.slopes.empty())
+        options.slopes = {options.slopes.begin() + own.begin, options.slopes.begin() + own.end()};
+    auto& [q, k, v, sets] = operands;
+    if (sets == Operands::Sets::One) {
+        const auto all = heads.sources.to_heads({q, k, v});
+        q = all[0];
+        k = all[1];
+        v = all[2];
+        return;
+    }
+    q = heads.destinations.to_heads(q);
+    const auto of_sources = heads.sources.to_heads({k, v});
+    k = of_sources[0];
+    v = of_sources[1];
+}
+
+at::Tensor NodeAttention::forward(const at::Tensor& src, const at::Tensor& dst, const AttentionNodes& nodes) const
 {
     auto options = attention_;
-    options.copies = copies;
+    options.copies = nodes.copies;
+    Operands operands;
+    auto& [q, k, v, sets] = operands;
+    sets = src.is_same(dst) ? Operands::Sets::One : Operands::Sets::Two;
+    auto seen = src;
+    if (nodes.neighbours) {
+        const auto arrival = nodes.neighbours->sources.start(src);
+        q = lin_q_->forward(dst); // while rows of the neighbours travel
+        seen = arrival.wait().index_select(0, nodes.neighbours->seen);
+        options.query_position = nodes.neighbours->query_position;
+    } else {
+        q = lin_q_->forward(dst);
+    }
+    q = normalise_heads(q, q_norm_.get());
+    k = normalise_heads(lin_k_->forward(seen), k_norm_.get());
+    v = lin_v_->forward(seen);
+    if (nodes.heads)
+        exchange_heads(*nodes.heads, options, operands);
     if (options.window < 0 && unlimited_ == TransformerOptions::Unlimited::SourceCount)
-        options.window = src.size(0) / copies;
-    const auto q = normalise_heads(lin_q_->forward(dst), q_norm_.get());
-    const auto k = normalise_heads(lin_k_->forward(src), k_norm_.get());
-    return projection_->forward(ops::window_attention(q, k, lin_v_->forward(src), options));
+        options.window = k.size(0) / nodes.copies;
+    const auto result = ops::window_attention(q, k, v, options);
+    return projection_->forward(nodes.heads ? nodes.heads->destinations.to_rows(result) : result);
 }
 
 void NodeAttention::draw(UniformStream& stream)
@@ -100,17 +193,17 @@ TransformerBlock::TransformerBlock(const TransformerOptions& options, Place plac
     norm_behind_ = norm("layer_norm_mpl");
 }
 
-at::Tensor TransformerBlock::forward(const at::Tensor& src, const at::Tensor& dst, int64_t copies,
+at::Tensor TransformerBlock::forward(const at::Tensor& src, const at::Tensor& dst, const AttentionNodes& nodes,
                                      const at::Tensor& cond) const
 {
     if (place_ == Place::Processor) {
         const auto unit = norm_attention_->forward(dst, cond);
-        const auto x = dst + attention_->forward(unit, unit, copies);
+        const auto x = dst + attention_->forward(unit, unit, nodes);
         return x + mlp_->forward(norm_mlp_->forward(x, cond));
     }
     // As in the original, the normalised destination is what the attention is added to.
     const auto unit = norm_dst_->forward(dst);
-    const auto x = unit + attention_->forward(norm_src_->forward(src), unit, copies);
+    const auto x = unit + attention_->forward(norm_src_->forward(src), unit, nodes);
     return x + mlp_->forward(norm_behind_->forward(x));
 }
 
@@ -128,7 +221,8 @@ void TransformerBlock::draw(UniformStream& stream)
         norm->draw(stream);
 }
 
-TransformerProcessor::TransformerProcessor(const TransformerOptions& options, int64_t num_layers) : options_(options)
+TransformerProcessor::TransformerProcessor(const TransformerOptions& options, int64_t num_layers)
+    : options_(options), sharing_(options)
 {
     const auto layers = register_module("proc", std::make_shared<Group>());
     for (int64_t i = 0; i < num_layers; ++i)
@@ -139,8 +233,9 @@ TransformerProcessor::TransformerProcessor(const TransformerOptions& options, in
 at::Tensor TransformerProcessor::forward(const at::Tensor& x, const EdgeInputs& edges, const at::Tensor& cond)
 {
     const auto n_layers = int64_t(blocks_.size());
+    const auto nodes = sharing_.of(edges, x.device());
     if (options_.intermediates == ops::Intermediates::Keep)
-        return run_layers(0, n_layers, edges.copies, x, cond);
+        return run_layers(0, n_layers, nodes, x, cond);
     auto state = x;
     const auto per_group = n_layers / options_.num_chunks;
     for (int64_t first = 0; first < n_layers; first += per_group) {
@@ -148,23 +243,25 @@ at::Tensor TransformerProcessor::forward(const at::Tensor& x, const EdgeInputs& 
         for (int64_t i = first; i < first + per_group; ++i)
             for (const auto& parameter : blocks_[size_t(i)]->parameters())
                 parameters.push_back(parameter);
-        const auto run = [this, first, per_group, copies = edges.copies](const TensorList& in) -> TensorList {
-            return {run_layers(first, first + per_group, copies, in[0], condition_of(in))};
+        constexpr auto mode = ops::Intermediates::Recompute;
+        const auto run = [this, first, per_group, own = nodes.for_region(mode)](const TensorList& in) -> TensorList {
+            own.begin_run();
+            return {run_layers(first, first + per_group, own, in[0], condition_of(in))};
         };
-        state = ops::region(ops::Intermediates::Recompute, run, operands(state, cond), parameters)[0];
+        state = ops::region(mode, run, operands(state, cond), parameters)[0];
     }
     return state;
 }
 
-at::Tensor TransformerProcessor::run_layers(int64_t first, int64_t last, int64_t copies, const at::Tensor& x,
-                                            const at::Tensor& cond) const
+at::Tensor TransformerProcessor::run_layers(int64_t first, int64_t last, const AttentionNodes& nodes,
+                                            const at::Tensor& x, const at::Tensor& cond) const
 {
     // A layer is a region of its own in either mode: sums of gradients have the same order with and without
     // recomputation.
     auto state = x;
     for (int64_t i = first; i < last; ++i) {
-        const auto run = [block = blocks_[size_t(i)], copies](const TensorList& in) -> TensorList {
-            return {block->forward(in[0], in[0], copies, condition_of(in))};
+        const auto run = [block = blocks_[size_t(i)], nodes](const TensorList& in) -> TensorList {
+            return {block->forward(in[0], in[0], nodes, condition_of(in))};
         };
         state =
             ops::region(ops::Intermediates::Keep, run, operands(state, cond), blocks_[size_t(i)]->parameters()).front();
@@ -180,7 +277,7 @@ void TransformerProcessor::draw(UniformStream& stream)
 
 TransformerForwardMapper::TransformerForwardMapper(const TransformerOptions& options, int64_t src_width,
                                                    int64_t dst_width)
-    : options_(options)
+    : options_(options), sharing_(options)
 {
     block_ = register_module("proc", std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Mapper));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
@@ -189,8 +286,10 @@ TransformerForwardMapper::TransformerForwardMapper(const TransformerOptions& opt
 
 Mapper::Result TransformerForwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
 {
-    const auto run = [this, copies = edges.copies](const TensorList& in) -> TensorList {
-        return {block_->forward(emb_nodes_src_->forward(in[0]), emb_nodes_dst_->forward(in[1]), copies, {})};
+    const auto nodes = sharing_.of(edges, dst.device()).for_region(options_.intermediates);
+    const auto run = [this, nodes](const TensorList& in) -> TensorList {
+        nodes.begin_run();
+        return {block_->forward(emb_nodes_src_->forward(in[0]), emb_nodes_dst_->forward(in[1]), nodes, {})};
     };
     return {src, ops::region(options_.intermediates, run, {src, dst}, parameters()).front()};
 }
@@ -204,7 +303,7 @@ void TransformerForwardMapper::draw(UniformStream& stream)
 
 TransformerBackwardMapper::TransformerBackwardMapper(const TransformerOptions& options, int64_t dst_width,
                                                      int64_t out_width)
-    : options_(options)
+    : options_(options), sharing_(options)
 {
     block_ = register_module("proc", std::make_shared<TransformerBlock>(options, TransformerBlock::Place::Mapper));
     emb_nodes_dst_ = register_module("emb_nodes_dst", std::make_shared<Linear>(dst_width, options.channels));
@@ -214,8 +313,10 @@ TransformerBackwardMapper::TransformerBackwardMapper(const TransformerOptions& o
 
 Mapper::Result TransformerBackwardMapper::forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges)
 {
-    const auto run = [this, copies = edges.copies](const TensorList& in) -> TensorList {
-        return {node_data_extractor_->forward(block_->forward(in[0], emb_nodes_dst_->forward(in[1]), copies, {}))};
+    const auto nodes = sharing_.of(edges, dst.device()).for_region(options_.intermediates);
+    const auto run = [this, nodes](const TensorList& in) -> TensorList {
+        nodes.begin_run();
+        return {node_data_extractor_->forward(block_->forward(in[0], emb_nodes_dst_->forward(in[1]), nodes, {}))};
     };
     return {{}, ops::region(options_.intermediates, run, {src, dst}, parameters()).front()};
 }

@@ -150,9 +150,10 @@ at::Tensor block_by_torch(const at::Tensor& q, const at::Tensor& k, const at::Te
     at::Tensor seen;
     if (options.window >= 0)
         seen = distance() <= options.window;
+    const bool is_empty = q.numel() == 0 || k.numel() == 0;
     const bool all_see = options.window < 0 || (position + options.window >= first_key &&
                                                 position + q.size(2) - 1 - options.window < first_key + k.size(2));
-    if (!q.is_cpu() && all_see && options.softcap == 0 && options.slopes.empty())
+    if (!q.is_cpu() && !is_empty && all_see && options.softcap == 0 && options.slopes.empty())
         return fused_attention(q, k, v, seen);
     auto scores = at::matmul(q * (1 / std::sqrt(double(q.size(3)))), k.transpose(2, 3));
     if (options.softcap > 0)
@@ -177,16 +178,15 @@ at::Tensor window_attention_by_torch(const at::Tensor& q, const at::Tensor& k, c
     const auto n_queries = queries.size(2), n_keys = keys.size(2);
     const auto block = options.window < 0 ? n_queries : std::max(kFewestQueries, options.window);
     std::vector<at::Tensor> blocks;
-    for (int64_t first = 0; first < n_queries; first += block) {
+    // Also without a query or a key the result comes from all operands: backward must reach what brought them here.
+    for (int64_t first = 0; first == 0 || first < n_queries; first += std::max<int64_t>(block, 1)) {
         const auto count = std::min(block, n_queries - first);
         const auto position = options.query_position + first;
         const auto low = options.window < 0 ? 0 : std::clamp<int64_t>(position - options.window, 0, n_keys);
         const auto high =
             options.window < 0 ? n_keys : std::clamp<int64_t>(position + count + options.window, low, n_keys);
-        const auto own = queries.narrow(2, first, count);
-        blocks.push_back(high > low ? block_by_torch(own, keys.narrow(2, low, high - low),
-                                                     values.narrow(2, low, high - low), options, position, low)
-                                    : at::zeros_like(own));
+        blocks.push_back(block_by_torch(queries.narrow(2, first, count), keys.narrow(2, low, high - low),
+                                        values.narrow(2, low, high - low), options, position, low));
     }
     const auto all = blocks.size() == 1 ? blocks.front() : at::cat(blocks, 2);
     return all.transpose(1, 2).reshape({q.size(0), q.size(1)});
@@ -197,7 +197,7 @@ at::Tensor window_attention(const at::Tensor& q, const at::Tensor& k, const at::
 {
     const bool own = q.is_cpu() && (q.scalar_type() == at::kFloat || q.scalar_type() == at::kDouble) &&
                      k.scalar_type() == q.scalar_type() && v.scalar_type() == q.scalar_type() &&
-                     !AutocastState::current().cpu.enabled && k.numel() > 0;
+                     !AutocastState::current().cpu.enabled && q.numel() > 0 && k.numel() > 0;
     if (!own)
         return window_attention_by_torch(q, k, v, options);
     check(q, k, v, options);

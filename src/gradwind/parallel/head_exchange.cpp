@@ -12,13 +12,18 @@
 namespace gradwind::parallel
 {
 
+void require_heads(int64_t heads, int n_processes)
+{
+    GRADWIND_CHECK(heads >= n_processes, ConfigError,
+                   "[heads] {} attention heads cannot be shared by {} processes: every one needs at least one; use "
+                   "more heads, fewer processes a model, or another shard_strategy",
+                   heads, n_processes);
+}
+
 HeadExchange::HeadExchange(Group group, const Partition& rows, int64_t copies, int64_t heads, at::Device device)
     : group_(std::move(group)), heads_(heads)
 {
-    GRADWIND_CHECK(heads >= group_.size(), ConfigError,
-                   "[heads] {} attention heads cannot be shared by {} processes: every one needs at least one; use "
-                   "more heads, fewer processes a model, or shard_strategy=edges",
-                   heads, group_.size());
+    require_heads(heads, group_.size());
     own_heads_ = balanced_span(heads, group_.size(), group_.rank());
     std::vector<int64_t> arrival(size_t(copies * rows.n_rows())), global;
     bool is_ordered = true;
@@ -38,25 +43,52 @@ HeadExchange::HeadExchange(Group group, const Partition& rows, int64_t copies, i
     to_ranks_ = at::tensor(global, at::kLong).to(device);
 }
 
-at::Tensor HeadExchange::to_heads(const at::Tensor& x) const
+std::vector<at::Tensor> HeadExchange::one_by_one(const std::vector<at::Tensor>& tensors) const
+{
+    std::vector<at::Tensor> result;
+    for (const auto& x : tensors)
+        result.push_back(to_heads(x));
+    return result;
+}
+
+std::vector<at::Tensor> HeadExchange::to_heads(const std::vector<at::Tensor>& tensors) const
 {
     if (group_.size() == 1)
-        return x;
-    const auto depth = x.size(1) / heads_, own_rows = rows_[size_t(group_.rank())];
-    GRADWIND_CHECK(x.dim() == 2 && x.size(0) == own_rows && x.size(1) == heads_ * depth, ShapeError,
-                   "[heads] expected [{}, {} * depth] (own rows, heads), got {} rows of {}", own_rows, heads_,
-                   x.size(0), x.size(1));
-    std::vector<at::Tensor> blocks;
-    std::vector<int64_t> send, receive;
-    for (int rank = 0; rank < group_.size(); ++rank) {
-        const auto theirs = balanced_span(heads_, group_.size(), rank);
-        blocks.push_back(x.narrow(1, theirs.begin * depth, theirs.size * depth).reshape({-1}));
-        send.push_back(own_rows * theirs.size * depth);
-        receive.push_back(rows_[size_t(rank)] * own_heads_.size * depth);
+        return tensors;
+    const auto own_rows = rows_[size_t(group_.rank())];
+    for (const auto& x : tensors) {
+        if (x.scalar_type() != tensors.front().scalar_type())
+            return one_by_one(tensors);
+        GRADWIND_CHECK(x.dim() == 2 && x.size(0) == own_rows && x.size(1) % heads_ == 0, ShapeError,
+                       "[heads] expected [{}, {} * depth] (own rows, heads), got {} rows of {}", own_rows, heads_,
+                       x.size(0), x.size(1));
     }
+    std::vector<at::Tensor> blocks;
+    std::vector<int64_t> send(size_t(group_.size()), 0), receive = send;
+    for (int rank = 0; rank < group_.size(); ++rank)
+        for (const auto& x : tensors) {
+            const auto theirs = balanced_span(heads_, group_.size(), rank);
+            const auto depth = x.size(1) / heads_;
+            blocks.push_back(x.narrow(1, theirs.begin * depth, theirs.size * depth).reshape({-1}));
+            send[size_t(rank)] += own_rows * theirs.size * depth;
+            receive[size_t(rank)] += rows_[size_t(rank)] * own_heads_.size * depth;
+        }
     const auto all = exchange_rows(at::cat(blocks), send, receive, group_);
-    const auto arrived = all.view({-1, own_heads_.size * depth});
-    return to_global_.defined() ? arrived.index_select(0, to_global_) : arrived;
+    std::vector<std::vector<at::Tensor>> arrived(tensors.size());
+    int64_t begin = 0;
+    for (const auto n_rows : rows_)
+        for (size_t i = 0; i < tensors.size(); ++i) {
+            const auto columns = own_heads_.size * (tensors[i].size(1) / heads_);
+            arrived[i].push_back(all.narrow(0, begin, n_rows * columns).view({n_rows, columns}));
+            begin += n_rows * columns;
+        }
+    std::vector<at::Tensor> result;
+    for (const auto& parts : arrived) {
+        // One tensor lies in one piece already.
+        const auto rows = tensors.size() == 1 ? all.view({-1, parts.front().size(1)}) : at::cat(parts);
+        result.push_back(to_global_.defined() ? rows.index_select(0, to_global_) : rows);
+    }
+    return result;
 }
 
 at::Tensor HeadExchange::to_rows(const at::Tensor& x) const

@@ -7,6 +7,9 @@
 namespace gradwind::parallel
 {
 
+/// @throws ConfigError if there are fewer attention heads than processes to share them
+void require_heads(int64_t heads, int n_processes);
+
 /// Changes how a model group shares [rows, heads * depth]: by rows, as everywhere in the model, or by heads, so that
 /// attention sees every row. In a group of one both are the same and it returns its input.
 class HeadExchange
@@ -21,12 +24,15 @@ public:
     /// Heads of this rank; all of them in a group of one.
     [[nodiscard]] Span own_heads() const { return own_heads_; }
     /// [copies * own rows, heads * depth] -> [copies * all rows, own heads * depth], rows in their global order.
+    /// Several tensors travel together if they are of one type.
     /// @gradient to_rows() @collective forward and backward
-    [[nodiscard]] at::Tensor to_heads(const at::Tensor& x) const;
+    [[nodiscard]] std::vector<at::Tensor> to_heads(const std::vector<at::Tensor>& tensors) const;
+    [[nodiscard]] at::Tensor to_heads(const at::Tensor& x) const { return to_heads(std::vector{x}).front(); }
     /// [copies * all rows, own heads * depth] -> [copies * own rows, heads * depth]. @gradient to_heads()
     [[nodiscard]] at::Tensor to_rows(const at::Tensor& x) const;
 
 private:
+    [[nodiscard]] std::vector<at::Tensor> one_by_one(const std::vector<at::Tensor>& tensors) const;
     Group group_ = Group::self("model");
     std::vector<int64_t> rows_; ///< of every rank, all copies
     int64_t heads_ = 1;

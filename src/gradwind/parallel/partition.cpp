@@ -286,19 +286,27 @@ double HaloCount::source_imbalance() const
     return imbalance(parts, [](const Part& part) { return part.n_sources; });
 }
 
-HaloCount count_halo(const Partition& sources, const Partition& destinations, std::span<const int32_t> src,
-                     std::span<const int32_t> dst)
+HaloCount count_rows(const Partition& sources, const Partition& destinations)
 {
-    GRADWIND_CHECK(sources.n_parts() == destinations.n_parts() && src.size() == dst.size(), InternalError,
+    GRADWIND_CHECK(sources.n_parts() == destinations.n_parts(), InternalError,
                    "[partition] sources and destinations are cut into {} and {} parts", sources.n_parts(),
                    destinations.n_parts());
-    const int n_parts = sources.n_parts();
     HaloCount result;
-    result.parts.resize(n_parts);
-    for (int part = 0; part < n_parts; ++part) {
+    result.parts.resize(size_t(sources.n_parts()));
+    for (int part = 0; part < sources.n_parts(); ++part) {
         result.parts[part].n_sources = sources.size(part);
         result.parts[part].n_destinations = destinations.size(part);
     }
+    return result;
+}
+
+HaloCount count_halo(const Partition& sources, const Partition& destinations, std::span<const int32_t> src,
+                     std::span<const int32_t> dst)
+{
+    GRADWIND_CHECK(src.size() == dst.size(), InternalError, "[partition] {} sources and {} destinations of edges",
+                   src.size(), dst.size());
+    const int n_parts = sources.n_parts();
+    HaloCount result = count_rows(sources, destinations);
     std::vector<int64_t> wanted; // receiver * n_sources + source
     for (size_t e = 0; e < src.size(); ++e) {
         const int receiver = destinations.owner(dst[e]);

@@ -82,6 +82,9 @@ struct HaloCount {
     [[nodiscard]] double source_imbalance() const;
 };
 
+/// Where nothing is exchanged along edges: rows only.
+[[nodiscard]] HaloCount count_rows(const Partition& sources, const Partition& destinations);
+
 /// @param src, dst  one per edge, in any order
 [[nodiscard]] HaloCount count_halo(const Partition& sources, const Partition& destinations,
                                    std::span<const int32_t> src, std::span<const int32_t> dst);

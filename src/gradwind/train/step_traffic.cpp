@@ -2,47 +2,123 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/step_traffic.h"
 
+#include "gradwind/core/error.h"
 #include "gradwind/data/cells.h"
 #include "gradwind/data/decode_tally.h"
+#include "gradwind/parallel/window_plan.h"
+#include "gradwind/train/batch_check.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/step_runner.h"
 
 #include <ATen/ATen.h>
+#include <torch/cuda.h>
 
 #include <algorithm>
 
 namespace gradwind::train
 {
 
+namespace
+{
+
+/// Columns of a rank's heads.
+int64_t own_columns(const model::SharedWork& work, int n_ranks, int rank)
+{
+    return parallel::balanced_span(work.heads, n_ranks, rank).size * (work.columns / work.heads);
+}
+
+int64_t total(const parallel::HaloCount& rows, int64_t parallel::HaloCount::Part::*count)
+{
+    int64_t sum = 0;
+    for (const auto& part : rows.parts)
+        sum += part.*count;
+    return sum;
+}
+
+} // namespace
+
+int64_t PartTraffic::elements(int rank) const
+{
+    using Part = parallel::HaloCount::Part;
+    const auto& own = rows.parts[size_t(rank)];
+    if (work.strategy != model::ShardStrategy::Heads)
+        return (own.n_send * work.forward_runs + own.n_halo) * work.columns * work.layers;
+    // Keys and values go from rows to heads, queries too and results back; gradients the other way round.
+    const auto by_rows = [&](int64_t sources, int64_t destinations) {
+        return (2 * sources + destinations) * work.columns;
+    };
+    const auto columns = own_columns(work, int(rows.parts.size()), rank);
+    const auto all_sources = total(rows, &Part::n_sources), all_destinations = total(rows, &Part::n_destinations);
+    const auto forward = by_rows(own.n_sources, own.n_destinations) + all_destinations * columns;
+    const auto backward = (2 * all_sources + all_destinations) * columns + own.n_destinations * work.columns;
+    return (work.forward_runs * forward + backward) * work.layers;
+}
+
+int64_t PartTraffic::received_elements(int rank) const
+{
+    using Part = parallel::HaloCount::Part;
+    const auto& own = rows.parts[size_t(rank)];
+    if (work.layers == 0)
+        return 0;
+    if (work.strategy != model::ShardStrategy::Heads)
+        return own.n_halo * work.columns;
+    const auto columns = own_columns(work, int(rows.parts.size()), rank);
+    const auto sources = total(rows, &Part::n_sources) - own.n_sources;
+    const auto destinations = total(rows, &Part::n_destinations) - own.n_destinations;
+    return (2 * sources + destinations) * columns + own.n_destinations * (work.columns - columns);
+}
+
 int64_t GroupTraffic::bytes_per_sample(int rank, int64_t element_bytes) const
 {
-    int64_t bytes = 0;
-    for (const auto& part : parts) {
-        const auto& own = part.halo.parts[size_t(rank)];
-        bytes += (own.n_send + own.n_halo) * part.columns * part.exchanges * element_bytes;
-    }
-    return bytes;
+    int64_t elements = 0;
+    for (const auto& part : parts)
+        elements += part.elements(rank);
+    return elements * element_bytes;
 }
 
 namespace
 {
 
-GroupTraffic group_traffic(const Config& config, const graph::Graph& graph, const std::string& dataset_name,
+/// The rows that travel for a part.
+parallel::HaloCount count_rows_of(const model::ForecastModel::SharedPart& part, const graph::Graph& graph,
+                                  const std::map<std::string, parallel::Partition>& nodes)
+{
+    const auto &sources = nodes.at(part.source), &destinations = nodes.at(part.target);
+    const auto* edges = graph.edge_set(part.source, part.target);
+    if (part.work.strategy == model::ShardStrategy::Sequence)
+        return parallel::count_window_halo(sources, destinations, part.work.window);
+    if (part.work.strategy == model::ShardStrategy::Edges && part.work.layers > 0 && edges)
+        return parallel::count_halo(sources, destinations, edges->src, edges->dst);
+    return parallel::count_rows(sources, destinations);
+}
+
+/// Where a step of this configuration would run, as far as this machine has it, and the type of its activations.
+at::Tensor tensor_like(const Config& config, const TrainSettings& settings)
+{
+    const bool on_gpu =
+        config.get<std::string>("system.hardware.accelerator", "auto") != "cpu" && torch::cuda::is_available();
+    return at::empty({0}, at::device(on_gpu ? at::kCUDA : at::kCPU).dtype(dtype_of(settings.precision)));
+}
+
+GroupTraffic group_traffic(const Config& config, const graph::Graph& graph, const TrainSettings& settings,
                            const model::ForecastModel& model, parallel::PartitionKind partition, int model_size)
 {
     GroupTraffic result{
         .partition = partition, .is_chosen = partition == partition_kind(config, graph, model_size), .parts = {}};
-    const auto nodes = cut_nodes(config, graph, dataset_name, partition, model_size);
+    const auto nodes = cut_nodes(config, graph, settings.dataset_name, partition, model_size);
     for (const auto& [name, cut] : nodes) {
         const auto sizes = cut.sizes();
         result.imbalance[name] =
             double(*std::max_element(sizes.begin(), sizes.end())) * model_size / double(cut.n_rows());
     }
-    for (const auto& part : model.shared_parts())
-        if (const auto* edges = graph.edge_set(part.source, part.target))
-            result.parts.push_back(
-                {part.name, part.source, part.target, part.halo_columns, part.halo_exchanges,
-                 parallel::count_halo(nodes.at(part.source), nodes.at(part.target), edges->src, edges->dst)});
+    const auto like = tensor_like(config, settings);
+    const AutocastGuard autocast(autocast_for(settings.precision, like.device()));
+    try {
+        for (const auto& part : model.shared_parts(nodes, like))
+            result.parts.push_back({part.name, part.source, part.target, part.work, count_rows_of(part, graph, nodes)});
+    } catch (const ConfigError& error) {
+        result.refusal = error.what();
+    }
     return result;
 }
 
@@ -71,7 +147,7 @@ StepTraffic predict_step_traffic(const Config& config, int model_size)
     result.passes = settings.task.rollout.at(0);
     if (model_size > 1)
         for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
-            result.groups.push_back(group_traffic(config, graph, settings.dataset_name, *model, kind, model_size));
+            result.groups.push_back(group_traffic(config, graph, settings, *model, kind, model_size));
     return result;
 }
 

@@ -3,6 +3,7 @@
 // What an optimiser step will send and what its reading will decode, before a job is started.
 #pragma once
 #include "gradwind/core/config.h"
+#include "gradwind/model/shared_work.h"
 #include "gradwind/parallel/layout.h"
 #include "gradwind/parallel/partition.h"
 
@@ -15,21 +16,25 @@ namespace gradwind::train
 {
 
 /// What one part of the model exchanges over the ranks of a model group.
-struct HaloTraffic {
+struct PartTraffic {
     std::string part; ///< "encoder", "processor", "decoder"
     std::string source, target;
-    int64_t columns = 0;   ///< of an exchanged row
-    int64_t exchanges = 1; ///< in a forward pass
-    parallel::HaloCount halo;
+    model::SharedWork work;
+    parallel::HaloCount rows; ///< owned, and with Edges and Sequence those of the halo
+    /// What one rank hands to all-to-alls for one copy of the nodes in a training step, forward and backward.
+    [[nodiscard]] int64_t elements(int rank) const;
+    /// What one rank receives in forward of one layer.
+    [[nodiscard]] int64_t received_elements(int rank) const;
 };
 
-/// The halos of a model group under one partition.
+/// The exchanges of a model group under one partition.
 struct GroupTraffic {
     parallel::PartitionKind partition = parallel::PartitionKind::Contiguous;
     bool is_chosen = false; ///< what the configuration selects
-    std::vector<HaloTraffic> parts;
+    std::vector<PartTraffic> parts;
     std::map<std::string, double> imbalance{}; ///< by node set: most rows of a rank over the mean
-    /// What one rank of the group hands to all-to-alls for one sample: halos forward, their gradients backward.
+    std::string refusal{};                     ///< why the model cannot be shared under it; empty: it can
+    /// What one rank of the group hands to all-to-alls for one sample of one member, forward and backward.
     [[nodiscard]] int64_t bytes_per_sample(int rank, int64_t element_bytes) const;
 };
 

@@ -7,6 +7,7 @@
 #include "gradwind/train/schedule.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 namespace gradwind::verify
@@ -81,13 +82,75 @@ void add_groups(const CommonWork& work, int world, std::vector<LayoutCase>& case
                     continue;
                 layout.partition = "bisection";
                 add_batches(work, layout, cases);
-                if (work.has_heads) {
-                    layout.partition.clear();
-                    layout.strategy = "heads";
-                    add_batches(work, layout, cases);
-                }
+                layout.partition.clear();
+                for (const auto& choice : work.sharing)
+                    if (model <= choice.most_processes) {
+                        layout.strategy = choice.name;
+                        add_batches(work, layout, cases);
+                    }
             }
         }
+}
+
+/// The part of a network whose attention can be shared in more than one way.
+struct AttentionPart {
+    std::string path; ///< of its section
+    int64_t heads = 1;
+    std::string by_rows; ///< how its rows are shared; empty: they cannot be
+    bool is_by_heads = false;
+};
+
+std::vector<AttentionPart> attention_parts(const Config& config)
+{
+    std::vector<std::string> paths = {"model.processor", "model.encoder", "model.decoder"};
+    for (const char* kind : {"model.encoders", "model.decoders"})
+        if (config.has(kind))
+            for (const auto& key : config.at(kind).keys())
+                paths.push_back(fmt::format("{}.{}.mapper", kind, key));
+    std::vector<AttentionPart> parts;
+    for (const auto& path : paths) {
+        const auto section = config.find(path);
+        if (!section || !section->is_map() || !section->has("_target_") ||
+            section->target().find("Transformer") == std::string::npos)
+            continue;
+        const bool has_edges = section->target().starts_with("Graph");
+        const bool has_window = section->get<int64_t>("window_size", -1) >= 0;
+        const auto strategy = section->get<std::string>("shard_strategy", "edges");
+        AttentionPart part{.path = path, .heads = section->get<int64_t>("num_heads", 16), .by_rows = ""};
+        part.by_rows = has_edges ? "edges" : has_window ? "sequence" : "";
+        part.is_by_heads = strategy == "heads" || part.by_rows.empty();
+        parts.push_back(part);
+    }
+    return parts;
+}
+
+/// By heads, unless all parts are shared so anyway, and by rows where a part that could be is not. The first part is
+/// the processor, after which the choice is named.
+std::vector<SharingChoice> sharing_choices(const Config& config)
+{
+    const auto parts = attention_parts(config);
+    SharingChoice heads{.name = "heads", .overrides = {}, .most_processes = std::numeric_limits<int64_t>::max()};
+    SharingChoice rows{.name = "", .overrides = {}, .most_processes = heads.most_processes};
+    bool some_by_rows = false, some_could = false;
+    for (const auto& part : parts) {
+        heads.overrides.push_back(part.path + ".shard_strategy=heads");
+        heads.most_processes = std::min(heads.most_processes, part.heads);
+        some_by_rows = some_by_rows || !part.is_by_heads;
+        if (part.by_rows.empty()) {
+            rows.most_processes = std::min(rows.most_processes, part.heads);
+            continue;
+        }
+        some_could = some_could || part.is_by_heads;
+        rows.overrides.push_back(part.path + ".shard_strategy=" + part.by_rows);
+        if (rows.name.empty())
+            rows.name = part.by_rows;
+    }
+    std::vector<SharingChoice> result;
+    if (some_by_rows)
+        result.push_back(heads);
+    if (some_could)
+        result.push_back(rows);
+    return result;
 }
 
 } // namespace
@@ -129,9 +192,7 @@ CommonWork common_work(const Config& config, int n_processes)
                                             layout.world(), layout.ensemble_size());
     if (work.kind == JobKind::Ensemble)
         work.members = config.get<int64_t>("training.ensemble_size_per_device", 1) * layout.subgroup_size();
-    const auto processor = config.find("model.processor");
-    work.has_heads = processor && processor->is_map() && processor->has("_target_") &&
-                     processor->target().find("Transformer") != std::string::npos;
+    work.sharing = sharing_choices(config);
     return work;
 }
 
@@ -194,8 +255,9 @@ std::vector<std::string> overrides_for(const Config& config, const CommonWork& w
     // The first steps of a warm-up hardly move the weights: there would be little to compare.
     if (config.has("training.optimization.lr_scheduler.warmup_t"))
         result.emplace_back("training.optimization.lr_scheduler.warmup_t=0");
-    if (!layout.strategy.empty())
-        result.push_back("model.processor.shard_strategy=" + layout.strategy);
+    for (const auto& choice : work.sharing)
+        if (choice.name == layout.strategy)
+            result.insert(result.end(), choice.overrides.begin(), choice.overrides.end());
     if (!layout.partition.empty())
         result.push_back("training.strategy.partition=" + layout.partition);
     return result;

@@ -18,13 +18,20 @@ struct LayoutCase {
     int64_t batch = 1;              ///< most samples of one forward pass of a replica
     int64_t passes = 1;             ///< forward passes of a replica with the most samples
     int64_t members_per_device = 1; ///< of an ensemble
-    std::string strategy;           ///< how a model group shares the network; empty: as configured
+    std::string strategy;           ///< how a model group shares the network, by name; empty: as configured
     std::string partition;          ///< how nodes are cut over it; empty: as configured
 
     /// "W4 M2 R1 2x1": processes, processes of a model and of a reader group where more than one, batch x passes.
     [[nodiscard]] std::string name() const;
     /// Whether one network or one ensemble is cut over processes.
     [[nodiscard]] bool is_sharded() const;
+};
+
+/// A way in which a model group can share the network besides the configured one.
+struct SharingChoice {
+    std::string name;                   ///< "heads", "edges", "sequence"
+    std::vector<std::string> overrides; ///< of the configuration
+    int64_t most_processes = 0;         ///< that can share it so
 };
 
 /// What all layouts have in common: one global batch, one effective rate.
@@ -35,7 +42,7 @@ struct CommonWork {
     double effective_lr = 0;
     int64_t members = 1;
     parallel::JobKind kind = parallel::JobKind::Deterministic;
-    bool has_heads = false; ///< the network can be cut by attention heads too
+    std::vector<SharingChoice> sharing = {}; ///< that fit the network
 };
 
 /// The work of a configuration as `train --nproc n` would have it. @throws ConfigError if its groups do not fit n
