@@ -5,14 +5,18 @@
 //   exchange_bench --nproc 2 --update                                      (with AdamW: factors are consumed there)
 //   exchange_bench --nproc 4 --variants fp32,fp32:node2,fp32:zero2         (rows of two ranks)
 //   exchange_bench --nproc 2 --compute timed --blocks 2 --channels 256     (CPU: backward is timed sleeps)
+//   exchange_bench --nproc 2 --compute profile --profile gnn.json --slow 4 (ready when they were in a recorded step)
+//   exchange_bench --nproc 2 --compute profile --profile gnn.json --tune 4 (what `gradwind tune` says about that)
 //   exchange_bench --host-time                                             (1000 small parameters: microseconds a step)
 // Prints a JSON object a line. bench/peers/exchange_ddp.py runs torch's variants on the same tensors.
+#include "bench/exchange_network.h"
 #include "gradwind/core/error.h"
-#include "gradwind/core/torch_version.h"
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/world.h"
 #include "gradwind/train/adamw.h"
+#include "gradwind/train/exposure.h"
+#include "gradwind/tune/tune.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/DeviceGuard.h>
@@ -64,12 +68,12 @@ using Clock = std::chrono::steady_clock;
 
 struct Settings {
     int nproc = 1;
-    std::string variants = "none,fp32,bf16", compute = "gemm", device = "auto";
+    std::string variants = "none,fp32,bf16", device = "auto";
     double bucket_mb = 25;
     std::vector<double> sweep; ///< further caps for fp32 and bf16, in MiB; 0: one bucket
-    int64_t blocks = 24, channels = 1024, tokens = 4096;
-    double backward_ms = 30; ///< of timed compute
+    bench::NetworkOptions network;
     int warm_up = 8, steps = 50, repeats = 5;
+    int64_t tune_rank = 0; ///< above 0: tune, with compression of this rank
     bool host_time = false, update = false;
 };
 
@@ -86,88 +90,6 @@ double milliseconds_since(Clock::time_point start)
 {
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
-
-/// Backward takes its time and gives gradients that were made before: what a network does, without one.
-struct TimedBlock : torch::autograd::Function<TimedBlock> {
-    template <class... Parameters>
-    static at::Tensor forward(torch::autograd::AutogradContext* context, double ms, const at::Tensor& x,
-                              const Parameters&... parameters)
-    {
-        context->saved_data["ms"] = ms;
-        context->save_for_backward({parameters...});
-        return x.clone();
-    }
-    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                   torch::autograd::variable_list gradients)
-    {
-        const auto start = Clock::now();
-        torch::autograd::variable_list result = {at::Tensor(), gradients[0]};
-        for (const auto& parameter : context->get_saved_variables())
-            result.push_back(parameter.detach());
-        const double left = context->saved_data["ms"].toDouble() - milliseconds_since(start);
-        std::this_thread::sleep_for(std::chrono::duration<double, std::milli>(std::max(0.0, left)));
-        return result;
-    }
-};
-
-class Network
-{
-public:
-    Network(const Settings& settings, at::Device device) : settings_(settings)
-    {
-        at::manual_seed(1);
-        const int64_t c = settings.channels;
-        const std::vector<std::pair<const char*, std::vector<int64_t>>> shapes = {
-            {"norm1.weight", {c}},      {"norm1.bias", {c}},   {"qkv.weight", {3 * c, c}}, {"qkv.bias", {3 * c}},
-            {"out.weight", {c, c}},     {"out.bias", {c}},     {"norm2.weight", {c}},      {"norm2.bias", {c}},
-            {"fc1.weight", {4 * c, c}}, {"fc1.bias", {4 * c}}, {"fc2.weight", {c, 4 * c}}, {"fc2.bias", {c}}};
-        for (int64_t block = 0; block < settings.blocks; ++block)
-            for (const auto& [name, shape] : shapes) {
-                auto tensor = at::randn(shape, at::device(device)) * 0.02;
-                if (std::string_view(name).starts_with("norm") && std::string_view(name).ends_with("weight"))
-                    tensor.add_(1);
-                parameters_.push_back({fmt::format("blocks.{}.{}", block, name), tensor.requires_grad_()});
-            }
-        per_block_ = shapes.size();
-        x_ = at::randn({settings.compute == "timed" ? 1 : settings.tokens, c}, at::device(device));
-    }
-    [[nodiscard]] const std::vector<NamedParameter>& parameters() const { return parameters_; }
-
-    [[nodiscard]] at::Tensor loss() const
-    {
-        const AutocastGuard autocast({{false, at::kBFloat16}, {x_.is_cuda(), at::kBFloat16}, false});
-        at::Tensor x = x_;
-        for (size_t block = 0; block < static_cast<size_t>(settings_.blocks); ++block)
-            x = settings_.compute == "timed" ? timed(x, block) : real(x, block);
-        return x.to(at::kFloat).square().mean();
-    }
-
-private:
-    [[nodiscard]] const at::Tensor& p(size_t block, size_t k) const
-    {
-        return parameters_[block * per_block_ + k].tensor;
-    }
-    [[nodiscard]] at::Tensor real(const at::Tensor& x, size_t block) const
-    {
-        const int64_t c = settings_.channels;
-        auto h = at::linear(at::layer_norm(x, {c}, p(block, 0), p(block, 1)), p(block, 2), p(block, 3));
-        const auto parts = h.chunk(3, 1);
-        const auto y = x + at::linear(parts[0] * at::sigmoid(parts[1]) * parts[2], p(block, 4), p(block, 5));
-        h = at::gelu(at::linear(at::layer_norm(y, {c}, p(block, 6), p(block, 7)), p(block, 8), p(block, 9)));
-        return y + at::linear(h, p(block, 10), p(block, 11));
-    }
-    [[nodiscard]] at::Tensor timed(const at::Tensor& x, size_t block) const
-    {
-        const double ms = settings_.backward_ms / static_cast<double>(settings_.blocks);
-        return TimedBlock::apply(ms, x, p(block, 0), p(block, 1), p(block, 2), p(block, 3), p(block, 4), p(block, 5),
-                                 p(block, 6), p(block, 7), p(block, 8), p(block, 9), p(block, 10), p(block, 11));
-    }
-
-    Settings settings_;
-    size_t per_block_ = 0;
-    std::vector<NamedParameter> parameters_;
-    at::Tensor x_;
-};
 
 EngineOptions options_of(const std::string& variant, double bucket_mb)
 {
@@ -214,7 +136,7 @@ void synchronize(const Group& world, at::Device device)
         world.barrier(); // on a GPU the ranks meet in the step itself
 }
 
-void run_variant(Variant& variant, const Network& network, const Group& world, const Settings& settings,
+void run_variant(Variant& variant, const bench::Network& network, const Group& world, const Settings& settings,
                  at::Device device)
 {
     GradientEngine engine(network.parameters(), variant.name == "none" ? Group::self("none") : world,
@@ -259,7 +181,7 @@ void run_variant(Variant& variant, const Network& network, const Group& world, c
 
 void bench_exchange(const Settings& settings, const Group& world, at::Device device)
 {
-    const Network network(settings, device);
+    const bench::Network network(settings.network, device);
     std::vector<Variant> variants;
     for (const auto& name : words(settings.variants, ',')) {
         variants.push_back({.name = name, .bucket_mb = settings.bucket_mb});
@@ -281,7 +203,8 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
                                      {"buckets", variant.buckets},
                                      {"world", world.size()},
                                      {"device", device.is_cuda() ? "cuda" : "cpu"},
-                                     {"compute", settings.compute},
+                                     {"compute", settings.network.compute},
+                                     {"slow", settings.network.slow},
                                      {"update", settings.update},
                                      {"parameters", n_parameters},
                                      {"steps", variant.ms.size()},
@@ -294,6 +217,68 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
                                      {"medians_ms", variant.medians}};
         std::puts(line.dump().c_str());
     }
+}
+
+/// The steps of a network, for tuning.
+class BenchSteps : public tune::Steps
+{
+public:
+    BenchSteps(const bench::Network& network, at::Device device) : network_(network), device_(device) {}
+    [[nodiscard]] std::vector<NamedParameter> parameters() const override { return network_.parameters(); }
+    tune::ReplayStep step(GradientEngine& engine, const std::function<void()>& beside) override
+    {
+        const auto wait = [&] {
+            if (device_.is_cuda())
+                torch::cuda::synchronize(device_.index());
+        };
+        wait();
+        const auto start = Clock::now();
+        if (beside)
+            beside();
+        engine.begin_step();
+        const auto loss = network_.loss();
+        engine.begin_backward(Sync::Reduce);
+        torch::autograd::backward({loss}, {});
+        engine.finish();
+        wait();
+        return {.seconds = 1e-3 * milliseconds_since(start), .exposed_s = engine.last_step().exposed};
+    }
+
+private:
+    const bench::Network& network_;
+    const at::Device device_;
+};
+
+void bench_tune(const Settings& settings, const Group& world, at::Device device)
+{
+    const bench::Network network(settings.network, device);
+    BenchSteps steps(network, device);
+    train::NoProgress nobody;
+    const auto report =
+        tune::race(steps, world, device,
+                   {.steps = settings.steps, .accuracy = tune::Accuracy::Rounded, .rank = settings.tune_rank}, nobody);
+    if (world.rank() != 0)
+        return;
+    nlohmann::json trials = nlohmann::json::array();
+    for (const auto& trial : report.trials)
+        trials.push_back({{"name", trial.name},
+                          {"step_ms", 1e3 * trial.seconds},
+                          {"exposed_ms", 1e3 * trial.exposed_s},
+                          {"predicted_ms", 1e3 * trial.predicted_s},
+                          {"wire_mb", 1e-6 * static_cast<double>(trial.wire_bytes)}});
+    const auto& link = report.learnt.fp32.link;
+    const nlohmann::json line = {{"bench", "exchange_tune"},
+                                 {"world", world.size()},
+                                 {"slow", settings.network.slow},
+                                 {"compute_ms", 1e3 * report.learnt.compute_s},
+                                 {"latency_us", 1e6 * link.latency_s},
+                                 {"bandwidth_mb_s", 1e-6 * link.bytes_per_s},
+                                 {"contention", report.learnt.contention},
+                                 {"break_even_mb_s", 1e-6 * report.break_even_bytes_per_s},
+                                 {"winner", report.trials[report.winner].name},
+                                 {"trials", trials},
+                                 {"verdict", report.verdict}};
+    std::puts(line.dump().c_str());
 }
 
 /// Processor time of this thread, which other work on the machine does not enlarge by much.
@@ -313,7 +298,8 @@ void bench_host_time(const Group& world)
     for (int i = 0; i < 1000; ++i)
         parameters.push_back({fmt::format("p{}", i), at::ones({16}).requires_grad_()});
     GradientEngine engine(parameters, world, {.bucket_cap_mb = 0.01, .first_bucket_mb = 0.01});
-    std::vector<double> own, hooked, plain, allocations;
+    train::ExposureAccount account(world);
+    std::vector<double> own, hooked, plain, allocations, accounted;
     const auto timed = [](const auto& work, int64_t& count) {
         const int64_t before = n_allocations;
         const double start = thread_milliseconds();
@@ -346,6 +332,8 @@ void bench_host_time(const Group& world)
             of_calls);
         with_hooks = timed(backward, of_hooked);
         calls += timed([&] { engine.finish(); }, of_calls);
+        int64_t of_account = 0;
+        const double added = timed([&] { account.add(engine.last_step()); }, of_account);
         if (step % 2 == 1)
             unwatched();
         if (step < kWarmUp)
@@ -353,8 +341,11 @@ void bench_host_time(const Group& world)
         own.push_back(calls);
         hooked.push_back(with_hooks);
         plain.push_back(without);
+        accounted.push_back(added);
         allocations.push_back(static_cast<double>(of_calls + of_hooked - of_plain));
     }
+    int64_t of_line = 0;
+    const double line_ms = timed([&] { (void)account.take_means(); }, of_line);
     if (world.rank() != 0)
         return;
     const double hooks = percentile(hooked, 0.5) - percentile(plain, 0.5);
@@ -367,6 +358,8 @@ void bench_host_time(const Group& world)
                                  {"hooks_us", 1e3 * hooks},
                                  {"total_us", 1e3 * (percentile(own, 0.5) + hooks)},
                                  {"least_us", 1e3 * (percentile(own, 0) + least)},
+                                 {"exposure_us", 1e3 * percentile(accounted, 0.5)},
+                                 {"exposure_log_line_us", 1e3 * line_ms},
                                  {"allocations", percentile(allocations, 0.5)}};
     std::puts(line.dump().c_str());
 }
@@ -383,6 +376,8 @@ int run(const Settings& settings)
     const Group world = connect_world(environment, {.backend = cuda ? BackendKind::Nccl : BackendKind::Gloo});
     if (settings.host_time)
         bench_host_time(world);
+    else if (settings.tune_rank > 0)
+        bench_tune(settings, world, device);
     else
         bench_exchange(settings, world, device);
     world.barrier();
@@ -399,12 +394,16 @@ int main(int argc, char** argv)
     app.add_option("--variants", settings.variants, "none, fp32, bf16, acp:RANK, powersgd:RANK");
     app.add_option("--bucket-mb", settings.bucket_mb);
     app.add_option("--sweep", settings.sweep, "more caps for fp32 and bf16, 0: one bucket")->delimiter(',');
-    app.add_option("--compute", settings.compute, "gemm or timed");
+    app.add_option("--compute", settings.network.compute, "gemm, timed or profile");
+    app.add_option("--profile", settings.network.profile, "of train_step_bench, for --compute profile");
+    app.add_option("--step-ms", settings.network.step_ms, "forward and backward of a profile together; 0: as recorded");
+    app.add_option("--slow", settings.network.slow, "times of a profile are this many times longer");
+    app.add_option("--tune", settings.tune_rank, "tune instead, with compression of this rank");
     app.add_option("--device", settings.device, "auto, cpu or cuda");
-    app.add_option("--blocks", settings.blocks);
-    app.add_option("--channels", settings.channels);
-    app.add_option("--tokens", settings.tokens);
-    app.add_option("--backward-ms", settings.backward_ms, "of timed compute");
+    app.add_option("--blocks", settings.network.blocks);
+    app.add_option("--channels", settings.network.channels);
+    app.add_option("--tokens", settings.network.tokens);
+    app.add_option("--backward-ms", settings.network.backward_ms, "of timed compute");
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
     app.add_option("--repeats", settings.repeats);

@@ -14,6 +14,7 @@
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/world.h"
 #include "gradwind/train/adamw.h"
+#include "gradwind/train/exchange_settings.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -50,6 +51,10 @@ struct Settings {
     int64_t n_prognostic = 100;
     int64_t n_forcing = 12;
     double bucket_mb = 25;
+    bool broadcast_buffers = false;
+    std::string wire = "fp32";
+    std::string compression = "none";
+    std::string plan, profile;
     int threads = 2;
     int nproc = 1;
     int warm_up = 2;
@@ -69,6 +74,11 @@ Settings parse(int argc, char** argv)
     app.add_option("--layers", settings.layers);
     app.add_option("--chunks", settings.chunks, "of the processor (and of graph transformer mappers), as in its key");
     app.add_option("--bucket", settings.bucket_mb, "training.strategy.bucket_cap_mb");
+    app.add_option("--broadcast-buffers", settings.broadcast_buffers, "send buffers in every step, 0 or 1");
+    app.add_option("--wire", settings.wire, "fp32 or bf16")->check(CLI::IsMember({"fp32", "bf16"}));
+    app.add_option("--compression", settings.compression, "none, acp:RANK or powersgd:RANK");
+    app.add_option("--plan", settings.plan, "training.strategy.plan; wins over the other options of the exchange");
+    app.add_option("--profile", settings.profile, "write what exchange_bench --compute profile replays");
     app.add_option("--threads", settings.threads);
     app.add_option("--nproc", settings.nproc, "local processes");
     app.add_option("--mode", settings.mode, "data: each process has a batch of its own; model: all share one model")
@@ -104,6 +114,20 @@ Config model_section(const Settings& settings)
     const auto config = load_config(request);
     std::filesystem::remove(file);
     return config.at("model");
+}
+
+/// What the options say about the exchange, read as training reads it.
+parallel::EngineOptions exchange(const Settings& settings)
+{
+    const auto colon = settings.compression.find(':');
+    nlohmann::json compression = {{"kind", settings.compression.substr(0, colon)}, {"start_step", 1}};
+    if (colon != std::string::npos)
+        compression["rank"] = std::stoll(settings.compression.substr(colon + 1));
+    nlohmann::json strategy = {
+        {"bucket_cap_mb", settings.bucket_mb}, {"wire_dtype", settings.wire}, {"gradient_compression", compression}};
+    if (!settings.plan.empty())
+        strategy["plan"] = settings.plan;
+    return train::exchange_settings(Config::from_json({{"training", {{"strategy", strategy}}}}, "options"));
 }
 
 VariableTable variables(const Settings& settings)
@@ -161,9 +185,7 @@ public:
         std::vector<parallel::NamedParameter> parameters;
         for (const auto& item : network_->named_parameters())
             parameters.push_back({item.key(), item.value()});
-        parallel::EngineOptions options;
-        options.bucket_cap_mb = settings.bucket_mb;
-        engine_.emplace(parameters, world_, options);
+        engine_.emplace(parameters, world_, exchange(settings));
         engine_->broadcast_parameters();
         optimizer_.emplace(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients(),
                            train::AdamWOptions{}, train::ClipOptions{});
@@ -198,8 +220,35 @@ public:
         return result;
     }
 
+    /// Shapes of the parameters and when their gradients are ready, in a step of one process that takes ms.
+    [[nodiscard]] nlohmann::json profile(double ms)
+    {
+        engine_->expect_new_graph();
+        synchronise();
+        const auto start = Clock::now();
+        (void)step();
+        synchronise();
+        const double recorded = 1e3 * std::chrono::duration<double>(Clock::now() - start).count();
+        const auto ready = engine_->ready_times();
+        const double factor = 1e3 * ms / recorded;
+        const double backward = factor * *std::max_element(ready.begin(), ready.end());
+        nlohmann::json parameters = nlohmann::json::array();
+        for (size_t place = 0; place < ready.size(); ++place)
+            parameters.push_back({{"name", engine_->slices()[place].name},
+                                  {"shape", engine_->slices()[place].shape},
+                                  {"ready_ms", factor * ready[place]}});
+        return {{"forward_ms", ms - backward}, {"backward_ms", backward}, {"parameters", parameters}};
+    }
+
     [[nodiscard]] const parallel::Group& world() const { return world_; }
     [[nodiscard]] at::Device device() const { return device_; }
+    [[nodiscard]] double wire_mb() const
+    {
+        double result = 0;
+        for (const auto& bucket : engine_->last_step().buckets)
+            result += 1e-6 * double(bucket.on_wire);
+        return result;
+    }
     [[nodiscard]] int64_t n_parameters() const
     {
         int64_t result = 0;
@@ -247,6 +296,9 @@ private:
         AutocastState autocast;
         auto& own = device_.is_cuda() ? autocast.cuda : autocast.cpu;
         own = AutocastState::Device{settings_.dtype == "bf16", at::kBFloat16};
+        if (settings_.broadcast_buffers && settings_.mode == "data")
+            for (const auto& buffer : network_->buffers())
+                world_.broadcast_(buffer, 0);
         engine_->begin_step();
         at::Tensor loss;
         {
@@ -289,6 +341,11 @@ int main(int argc, char** argv)
     at::set_num_threads(settings.threads);
     Bench bench(settings, environment);
     const auto timings = bench.run();
+    if (!settings.profile.empty()) {
+        const auto profile = bench.profile(1e3 * median(timings.seconds));
+        if (bench.world().rank() == 0)
+            std::ofstream(settings.profile) << profile.dump(1) << "\n";
+    }
     bench.world().barrier();
     if (bench.world().rank() != 0)
         return 0;
@@ -302,6 +359,11 @@ int main(int argc, char** argv)
                                    {"chunks", settings.chunks},
                                    {"checkpointing", settings.checkpointing},
                                    {"bucket_mb", settings.bucket_mb},
+                                   {"broadcast_buffers", settings.broadcast_buffers},
+                                   {"wire", settings.wire},
+                                   {"compression", settings.compression},
+                                   {"plan", settings.plan},
+                                   {"wire_mb", bench.wire_mb()},
                                    {"world", bench.world().size()},
                                    {"mode", settings.mode},
                                    {"partition", settings.partition},

@@ -4,7 +4,9 @@
 """Times torch's DistributedDataParallel on the network of exchange_bench, variant after variant.
 
 usage: torchrun --nproc-per-node 2 exchange_ddp.py [--variants none,ddp,bf16,powersgd:4] [--bucket-mb 25] [--sweep 1,5,100]
-Prints a JSON object a line. `none` is the network without DistributedDataParallel.
+       [--compute profile --profile FILE [--step-ms MS] [--slow FACTOR]]
+Prints a JSON object a line. `none` is the network without DistributedDataParallel. A profile replays a recorded step as
+exchange_bench does: the same tensors, ready at the same times, with sleeps for compute.
 """
 import argparse
 import json
@@ -41,6 +43,51 @@ class Block(torch.nn.Module):
         return y + linear(h, self.fc2_weight, self.fc2_bias)
 
 
+class Stage(torch.autograd.Function):
+    """Gives the gradient of one parameter at a moment of backward, which begins with the first stage."""
+
+    @staticmethod
+    def forward(ctx, clock, seconds, x, parameter):
+        ctx.clock, ctx.seconds = clock, seconds
+        ctx.save_for_backward(parameter)
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.clock.setdefault("backward", time.perf_counter())
+        sleep_until(ctx.clock["backward"] + ctx.seconds)
+        return None, None, gradient, ctx.saved_tensors[0].detach()
+
+
+def sleep_until(moment):
+    left = moment - time.perf_counter()
+    if left > 0:
+        time.sleep(left)
+
+
+class Replay(torch.nn.Module):
+    def __init__(self, args):
+        super().__init__()
+        with open(args.profile) as file:
+            profile = json.load(file)
+        factor = 1e-3 * args.slow
+        if args.step_ms > 0:
+            factor *= args.step_ms / (profile["forward_ms"] + profile["backward_ms"])
+        self.forward_s, self.backward_s = factor * profile["forward_ms"], factor * profile["backward_ms"]
+        stages = sorted(profile["parameters"], key=lambda stage: stage["ready_ms"])
+        self.ready_s = [factor * stage["ready_ms"] for stage in stages]
+        # Registered as a network registers its own: what is ready last comes first.
+        self.values = torch.nn.ParameterList([torch.nn.Parameter(torch.randn(stage["shape"]) * 0.02) for stage in reversed(stages)])
+
+    def forward(self, x):
+        start, clock = time.perf_counter(), {}
+        x = Stage.apply(clock, self.backward_s, x.detach().requires_grad_(), torch.zeros(1))
+        for ready_s, value in zip(reversed(self.ready_s), self.values):
+            x = Stage.apply(clock, ready_s, x, value)
+        sleep_until(start + self.forward_s)
+        return x
+
+
 def wrap(network, variant, bucket_mb, device):
     if variant == "none":
         return network
@@ -49,6 +96,8 @@ def wrap(network, variant, bucket_mb, device):
                                                     gradient_as_bucket_view=True, static_graph=True)
     if variant == "bf16":
         ddp.register_comm_hook(None, default_hooks.bf16_compress_hook)
+    elif variant == "fp16":  # as many bytes, where Gloo knows no bf16
+        ddp.register_comm_hook(None, default_hooks.fp16_compress_hook)
     elif variant.startswith("powersgd"):
         rank = int(variant.split(":")[1]) if ":" in variant else 4
         state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=0.5)
@@ -58,8 +107,11 @@ def wrap(network, variant, bucket_mb, device):
 
 def run(variant, bucket_mb, args, device):
     torch.manual_seed(1)
-    network = torch.nn.Sequential(*[Block(args.channels) for _ in range(args.blocks)]).to(device)
-    x = torch.randn(args.tokens, args.channels, device=device)
+    if args.compute == "profile":
+        network, x = Replay(args).to(device), torch.randn(1, device=device)
+    else:
+        network = torch.nn.Sequential(*[Block(args.channels) for _ in range(args.blocks)]).to(device)
+        x = torch.randn(args.tokens, args.channels, device=device)
     net = wrap(network, variant, bucket_mb, device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=device.type == "cuda") if args.update else None
     sync = torch.cuda.synchronize if device.type == "cuda" else (dist.barrier if dist.is_initialized() else lambda: None)
@@ -67,7 +119,7 @@ def run(variant, bucket_mb, args, device):
     for step in range(args.warm_up + args.steps):
         sync()
         start = time.perf_counter()
-        net.zero_grad(set_to_none=variant == "none")
+        net.zero_grad(set_to_none=variant == "none" and args.compute != "profile")
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
             loss = net(x).float().square().mean()
         loss.backward()
@@ -89,6 +141,10 @@ def main():
     parser.add_argument("--blocks", type=int, default=24)
     parser.add_argument("--channels", type=int, default=1024)
     parser.add_argument("--tokens", type=int, default=4096)
+    parser.add_argument("--compute", default="gemm", choices=["gemm", "profile"])
+    parser.add_argument("--profile")
+    parser.add_argument("--step-ms", type=float, default=0)
+    parser.add_argument("--slow", type=float, default=1)
     parser.add_argument("--warm-up", type=int, default=8)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--repeats", type=int, default=1)
