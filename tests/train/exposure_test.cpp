@@ -4,7 +4,11 @@
 
 #include "tests/support/ranks.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
 
 namespace gradwind::train
 {
@@ -47,6 +51,23 @@ GRADWIND_MULTIRANK_TEST(Exposure, NamesTheRankThatTheOthersWaitFor, RankCounts{1
     EXPECT_NE(exposure_table(rows)[0].find("rank 1 came last in 100 %"), std::string::npos);
     account.add(report(0, 1, 1));
     EXPECT_DOUBLE_EQ(account.take_means()[1].second, 1) << "an interval begins anew";
+}
+
+GRADWIND_MULTIRANK_TEST(Exposure, AGroupCountsHowLongItIsHeldUp, RankCounts{1, 2})
+{
+    const auto before = world.traffic();
+    if (world.rank() == 1)
+        std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    auto work = world.all_reduce_sum_async_(at::ones({4}));
+    work.wait();
+    const double waited =
+        world.traffic().of(parallel::Verb::AllReduce).wait_s - before.of(parallel::Verb::AllReduce).wait_s;
+    if (world.size() == 1) {
+        EXPECT_EQ(waited, 0);
+    } else if (world.rank() == 0) {
+        EXPECT_GT(waited, 0.05) << "for the other, who came late";
+    }
+    EXPECT_LT(waited, 30) << "seconds";
 }
 
 } // namespace

@@ -39,6 +39,7 @@ struct Slot {
     size_t count = 0;                ///< floats
     size_t failed_task = size_t(-1); ///< the first one in order, so that the error does not depend on timing
     std::exception_ptr error;
+    DecodingTime decoded;
     [[nodiscard]] bool waiting() const { return next_task < tasks.size(); }
     [[nodiscard]] bool complete() const { return open_tasks == 0; }
 };
@@ -205,6 +206,8 @@ void LoaderState::read(const Slot& slot, const Task& task) const
 void LoaderState::run_one(std::unique_lock<std::mutex>& lock, const std::shared_ptr<Slot>& slot)
 {
     const auto index = slot->next_task++;
+    if (index == 0)
+        slot->decoded.begin = std::chrono::steady_clock::now();
     lock.unlock();
     std::exception_ptr error;
     try {
@@ -217,8 +220,10 @@ void LoaderState::run_one(std::unique_lock<std::mutex>& lock, const std::shared_
         slot->failed_task = index;
         slot->error = error;
     }
-    if (--slot->open_tasks == 0)
+    if (--slot->open_tasks == 0) {
+        slot->decoded.end = std::chrono::steady_clock::now();
         changed.notify_all();
+    }
 }
 
 void LoaderState::work()
@@ -297,6 +302,7 @@ std::optional<Batch> Loader::next()
     }
     Batch batch;
     batch.anchors = std::move(slot->anchors);
+    batch.decoded = slot->decoded;
     if (slot->count > 0) {
         batch.values = {slot->buffer.values.get(), slot->count};
         ++state.held;

@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/data/dataset.h"
 
+#include <chrono>
 #include <functional>
 
 namespace gradwind::data
@@ -16,11 +17,17 @@ struct BatchRequest {
 
 struct LoaderState;
 
+/// From the first to the last moment at which a thread decoded something of a batch.
+struct DecodingTime {
+    std::chrono::steady_clock::time_point begin{}, end{};
+};
+
 /// A batch in memory. Its buffer goes back to the loader when the last holder lets go of `buffer`.
 struct Batch {
     std::vector<int64_t> anchors;
     std::span<float> values; ///< [samples, T, members, cells, variables], T = number of relative indices
     std::shared_ptr<void> buffer;
+    DecodingTime decoded;
 };
 
 /// Where batches lie: at least this many floats. Called rarely, from the thread that asks for a batch or a worker.

@@ -19,6 +19,8 @@ class Ticket
 public:
     virtual ~Ticket() = default;
     virtual void wait() = 0;
+    /// Says whether it is done, from any thread; may outlive the ticket. Null where nobody can tell.
+    [[nodiscard]] virtual std::function<bool()> probe() const { return {}; }
 };
 
 /// Collectives among size() >= 2 processes on contiguous tensors of device(). Any dtype. Errors are thrown as they
@@ -83,12 +85,14 @@ struct GroupState {
     std::shared_ptr<Backend> backend; ///< null at size one
     std::shared_ptr<Health> health;
     struct Counter {
-        std::atomic<int64_t> calls = 0, bytes = 0;
+        std::atomic<int64_t> calls = 0, bytes = 0, wait_ns = 0;
     };
     std::array<Counter, kVerbs> counters;
 
     /// Runs a collective, counting it and turning what it throws into a CommError that says where we were.
     void run(Verb verb, int64_t bytes, const std::function<void()>& collective);
+    /// Calls what may wait for other ranks, and counts how long that took.
+    void wait(Verb verb, const std::function<void()>& work);
     [[noreturn]] void raise(Verb verb, const std::string& what);
 };
 

@@ -37,6 +37,10 @@ public:
     {
     }
     void wait() override { work_->wait(); }
+    [[nodiscard]] std::function<bool()> probe() const override
+    {
+        return [work = work_] { return work->isCompleted(); };
+    }
 
 private:
     c10::intrusive_ptr<c10d::Work> work_;

@@ -35,6 +35,7 @@ public:
     }
     void launch(size_t bucket) override { works_[bucket] = world_.all_reduce_sum_async_(gradients_[bucket]); }
     void wait(size_t bucket) override { works_[bucket].wait(); }
+    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override { return works_[bucket].probe(); }
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
     {
         return world_.size() > 1 ? static_cast<int64_t>(gradients_[bucket].nbytes()) : 0;
@@ -63,6 +64,7 @@ public:
     }
     void launch(size_t bucket) override { tickets_[bucket] = lane_->submit(bucket); }
     void wait(size_t bucket) override { lane_->join(tickets_[bucket]); }
+    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override { return lane_->probe(tickets_[bucket]); }
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
     {
         return state_->world.size() > 1 ? static_cast<int64_t>(state_->wire[bucket].nbytes()) : 0;
@@ -113,6 +115,7 @@ public:
     }
     void launch(size_t bucket) override { tickets_[bucket] = lane_->submit(bucket); }
     void wait(size_t bucket) override { lane_->join(tickets_[bucket]); }
+    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override { return lane_->probe(tickets_[bucket]); }
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
     {
         const auto bytes = static_cast<int64_t>(state_->wire[bucket].nbytes());

@@ -7,6 +7,7 @@
 #include "gradwind/parallel/layout.h"
 #include "gradwind/parallel/rank_grid.h"
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -24,6 +25,9 @@ public:
     virtual void launch(size_t bucket) = 0;
     /// What the caller does from now on sees the bucket's sums. @throws CommError
     virtual void wait(size_t bucket) = 0;
+    /// After launch(): says whether the bucket is summed, from any thread, while this object lives. Null where nobody
+    /// can tell.
+    [[nodiscard]] virtual std::function<bool()> probe(size_t /*bucket*/) const { return {}; }
     /// Bytes that this rank hands to collectives for a bucket.
     [[nodiscard]] virtual int64_t wire_bytes(size_t bucket) const = 0;
 };

@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/agree.h"
 #include "gradwind/parallel/bucket_table.h"
+#include "gradwind/parallel/bucket_watch.h"
 #include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/exchange.h"
 #include "gradwind/parallel/lane.h"
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <optional>
 
 namespace gradwind::parallel
 {
@@ -67,6 +69,8 @@ public:
         reduce_begun_ = true;
         start_ = Clock::now();
         stopwatch_->note(kBackward);
+        if (watch_next_)
+            watch_.emplace(start_);
         buckets_.begin();
         tracker_.begin(recording_ ? detail::ReadyTracker::Mode::Record : detail::ReadyTracker::Mode::Count);
     }
@@ -94,6 +98,9 @@ public:
             report_.buckets[bucket].on_wire = exchange().wire_bytes(bucket);
         }
         stopwatch_->note(kSummed);
+        if (watch_)
+            end_watch();
+        report_.began = start_;
         report_.backward = begin;
         report_.launched_in_backward = launched_before;
         launched_ = 0;
@@ -117,6 +124,8 @@ public:
     }
 
     void expect_new_graph() { recording_ = true; }
+
+    void watch_next_step() { watch_next_ = true; }
 
     void replan(std::vector<int64_t> ends)
     {
@@ -194,7 +203,7 @@ public:
 
 private:
     using Clock = std::chrono::steady_clock;
-    enum Mark : size_t { kBackward, kFinish, kSummed };
+    enum Mark : size_t { kBackward, kFinish, kSummed, kFirstBucket };
 
     /// In a world of one there is nothing to share.
     [[nodiscard]] EngineOptions in_one_world(EngineOptions options) const
@@ -327,7 +336,22 @@ private:
             timing.ready = now(); // finish() decides that nothing more will come
         timing.launched = now();
         exchange().launch(launched_);
+        if (watch_) {
+            stopwatch_->note(kFirstBucket + launched_);
+            watch_->launched(exchange().probe(launched_));
+        }
         ++launched_;
+    }
+
+    void end_watch()
+    {
+        const auto summed = watch_->stop();
+        watch_.reset();
+        watch_next_ = false;
+        for (size_t bucket = 0; bucket < report_.buckets.size(); ++bucket) {
+            report_.buckets[bucket].summed = summed[bucket];
+            report_.buckets[bucket].launched_on_device = stopwatch_->seconds(kBackward, kFirstBucket + bucket);
+        }
     }
 
     /// All ranks adopt the order of the first rank that had a backward, and the largest counts of any.
@@ -362,9 +386,11 @@ private:
     std::unique_ptr<detail::Stopwatch> stopwatch_;
     detail::ReadyTracker tracker_;
     BucketReport report_;
-    bool compressed_ = false;           ///< gradients go through low_rank_
-    std::vector<GradientPiece> pieces_; ///< of a dense step
-    std::mutex launch_mutex_;           ///< guards launched_ and what launching touches
+    bool watch_next_ = false;
+    std::optional<detail::BucketWatch> watch_; ///< of the step under way
+    bool compressed_ = false;                  ///< gradients go through low_rank_
+    std::vector<GradientPiece> pieces_;        ///< of a dense step
+    std::mutex launch_mutex_;                  ///< guards launched_ and what launching touches
     size_t launched_ = 0;
     bool recording_ = true;
     bool reduce_begun_ = false;
@@ -469,6 +495,11 @@ void GradientEngine::replan(std::vector<int64_t> bucket_ends)
 void GradientEngine::broadcast_parameters()
 {
     impl_->world_.broadcast_(impl_->arena_.values(), 0);
+}
+
+void GradientEngine::watch_next_step()
+{
+    impl_->watch_next_step();
 }
 
 const BucketReport& GradientEngine::last_step() const

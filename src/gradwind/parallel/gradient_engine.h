@@ -7,6 +7,7 @@
 #include "gradwind/parallel/gradient_piece.h"
 #include "gradwind/parallel/group.h"
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,10 +27,14 @@ struct BucketReport {
         double ready = 0;    ///< its last gradient was complete
         double launched = 0; ///< its all-reduce was started, which waits for the buckets before it
         double waited = 0;   ///< how long finish() waited for it
+        /// Of a watched step only: when the device came to the launch, on its own clock, and when the bucket was
+        /// summed.
+        double launched_on_device = 0, summed = 0;
     };
     std::vector<Bucket> buckets;
-    double backward = 0; ///< when finish() was called
-    double exposed = 0;  ///< from there until all gradients were summed, on the device's clock
+    std::chrono::steady_clock::time_point began{}; ///< begin_backward(Sync::Reduce)
+    double backward = 0;                           ///< when finish() was called
+    double exposed = 0; ///< from there until all gradients were summed, on the device's clock
     size_t launched_in_backward = 0;
 };
 
@@ -109,6 +114,8 @@ public:
     void broadcast_parameters();
 
     [[nodiscard]] const BucketReport& last_step() const;
+    /// The report of the next step also says when each bucket was summed: a thread asks every few microseconds.
+    void watch_next_step();
 
     /// Seconds from the begin of backward to when each slice's gradient was complete, in arena order, in the recorded
     /// step; empty before there was one. Equal on all ranks: the largest of any. @collective

@@ -52,8 +52,14 @@ void GroupState::run(Verb verb, int64_t bytes, const std::function<void()>& coll
     if (!backend)
         return;
     counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
+    wait(verb, collective);
+}
+
+void GroupState::wait(Verb verb, const std::function<void()>& work)
+{
+    const auto start = std::chrono::steady_clock::now();
     try {
-        collective();
+        work();
     } catch (const Error&) {
         throw;
     } catch (const c10::Error& error) {
@@ -61,6 +67,8 @@ void GroupState::run(Verb verb, int64_t bytes, const std::function<void()>& coll
     } catch (const std::exception& error) {
         raise(verb, error.what());
     }
+    const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start);
+    counters[static_cast<size_t>(verb)].wait_ns.fetch_add(taken.count(), std::memory_order_relaxed);
 }
 
 } // namespace detail
@@ -151,13 +159,13 @@ void Work::wait()
     if (!state_)
         return;
     const auto state = std::move(state_);
-    try {
-        state->ticket->wait();
-    } catch (const c10::Error& error) {
-        state->group->raise(state->verb, error.what_without_backtrace());
-    } catch (const std::exception& error) {
-        state->group->raise(state->verb, error.what());
-    }
+    const auto wait = [&] { state->ticket->wait(); };
+    state->group->wait(state->verb, std::ref(wait)); // a reference: nothing is allocated
+}
+
+std::function<bool()> Work::probe() const
+{
+    return state_ ? state_->ticket->probe() : std::function<bool()>();
 }
 
 Group Group::self(std::string name)
@@ -374,8 +382,11 @@ void Group::barrier() const
 Traffic Group::traffic() const
 {
     Traffic result;
-    for (size_t verb = 0; verb < kVerbs; ++verb)
-        result.verbs[verb] = {state_->counters[verb].calls.load(), state_->counters[verb].bytes.load()};
+    for (size_t verb = 0; verb < kVerbs; ++verb) {
+        const auto& counter = state_->counters[verb];
+        result.verbs[verb] = {counter.calls.load(), counter.bytes.load(),
+                              1e-9 * static_cast<double>(counter.wait_ns.load())};
+    }
     return result;
 }
 

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,7 @@ struct Traffic {
     struct Count {
         int64_t calls = 0;
         int64_t bytes = 0; ///< of this rank's input, whatever the algorithm sends; 0 at size one
+        double wait_s = 0; ///< in which a thread of this process was held up; on a GPU only what the host notices
     };
     std::array<Count, kVerbs> verbs;
     [[nodiscard]] const Count& of(Verb verb) const { return verbs[static_cast<size_t>(verb)]; }
@@ -50,6 +52,8 @@ public:
     ~Work();
     /// Until the result is there (on a GPU: until later work of the current stream will see it). @throws CommError
     void wait();
+    /// Says whether the result is there, from any thread; may outlive this. Null where nobody can tell.
+    [[nodiscard]] std::function<bool()> probe() const;
 
 private:
     std::unique_ptr<detail::WorkState> state_;

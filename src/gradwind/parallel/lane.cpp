@@ -62,6 +62,14 @@ public:
             std::rethrow_exception(shared_->failure);
     }
 
+    [[nodiscard]] std::function<bool()> probe(uint64_t ticket) override
+    {
+        return [shared = shared_, ticket] {
+            const std::lock_guard lock(shared->mutex);
+            return shared->done >= ticket;
+        };
+    }
+
 private:
     struct Shared {
         explicit Shared(Jobs jobs) : jobs(std::move(jobs)) {}

@@ -22,6 +22,8 @@ public:
     /// What the caller does (or queues) from now on sees the results of this job and those before it.
     /// @throws whatever the first of them that failed has thrown; jobs after a failed one are not run
     virtual void join(uint64_t ticket) = 0;
+    /// Says whether this job is done, from any thread, while the lane lives.
+    [[nodiscard]] virtual std::function<bool()> probe(uint64_t ticket) = 0;
 };
 
 /// Holds a share of all that it uses: on a CPU a job that waits for another rank may be left behind in its thread when

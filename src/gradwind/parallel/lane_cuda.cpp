@@ -43,6 +43,11 @@ public:
             after_[(ticket - 1) % kEvents].block(c10::cuda::getCurrentCUDAStream(stream_.device_index()));
     }
 
+    [[nodiscard]] std::function<bool()> probe(uint64_t ticket) override
+    {
+        return [event = &after_[(ticket - 1) % kEvents]] { return event->query(); };
+    }
+
 private:
     Jobs jobs_;
     c10::cuda::CUDAStream stream_;

@@ -440,6 +440,11 @@ void LowRankExchange::wait(size_t bucket)
     lane_->join(tickets_[bucket]);
 }
 
+std::function<bool()> LowRankExchange::probe(size_t bucket) const
+{
+    return lane_->probe(tickets_[bucket]);
+}
+
 int64_t LowRankExchange::wire_bytes(size_t bucket) const
 {
     return impl_->wire_bytes(bucket);

@@ -35,6 +35,7 @@ public:
     void begin_step();
     void launch(size_t bucket) override;
     void wait(size_t bucket) override;
+    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override;
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override;
     /// All buckets are summed: the next step is of the other kind.
     void end_step();

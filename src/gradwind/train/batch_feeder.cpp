@@ -98,7 +98,7 @@ struct BatchFeeder::State {
         auto values = at::from_blob(
             batch->values.data(), shape, [buffer = batch->buffer](void*) mutable { buffer.reset(); },
             at::TensorOptions(at::kFloat));
-        return RawBatch{std::move(batch->anchors), std::move(values)};
+        return RawBatch{std::move(batch->anchors), std::move(values), batch->decoded};
     }
 
     void start_copy()

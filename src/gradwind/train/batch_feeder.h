@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batches on the device where they are needed, read ahead of the steps that use them.
 #pragma once
-#include "gradwind/data/dataset.h"
+#include "gradwind/data/loader.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -24,6 +24,7 @@ struct FeederOptions {
 struct RawBatch {
     std::vector<int64_t> anchors; ///< positions in the data set, one per sample
     at::Tensor values;            ///< [samples, T, members, cells, variables] on the feeder's device
+    data::DecodingTime decoded{};
 };
 
 /// Reads the batches of a list in order, in threads of its own.

@@ -20,6 +20,7 @@ void add_difference(Traffic& sum, const Traffic& from, const Traffic& to)
     for (size_t verb = 0; verb < parallel::kVerbs; ++verb) {
         sum.verbs[verb].calls += to.verbs[verb].calls - from.verbs[verb].calls;
         sum.verbs[verb].bytes += to.verbs[verb].bytes - from.verbs[verb].bytes;
+        sum.verbs[verb].wait_s += to.verbs[verb].wait_s - from.verbs[verb].wait_s;
     }
 }
 
@@ -60,6 +61,8 @@ std::vector<std::pair<std::string, double>> CommAccount::take_means()
             const auto name = fmt::format("comm/{}/{}", meter.group.name(), parallel::name_of(Verb(verb)));
             result.emplace_back(name + "_calls", double(recent.verbs[verb].calls) / n);
             result.emplace_back(name + "_bytes", double(recent.verbs[verb].bytes) / n);
+            if (&meter != &meters_.front()) // what the world waits for is the gradients' exposure
+                result.emplace_back(name + "_exposed_s", recent.verbs[verb].wait_s / n);
         }
     }
     return result;
@@ -74,7 +77,8 @@ CommTotals CommAccount::totals() const
         for (size_t verb = 0; verb < parallel::kVerbs; ++verb) {
             const auto &own = meter.in_steps.verbs[verb], &rest = other.verbs[verb];
             if (own.calls + rest.calls > 0)
-                result.rows.push_back({meter.group.name(), Verb(verb), own.calls, own.bytes, rest.calls, rest.bytes});
+                result.rows.push_back({meter.group.name(), Verb(verb), own.calls, own.bytes, rest.calls, rest.bytes,
+                                       &meter == &meters_.front() ? 0 : own.wait_s});
         }
     }
     return result;

@@ -18,6 +18,8 @@ struct CommTotal {
     parallel::Verb verb = parallel::Verb::AllReduce;
     int64_t step_calls = 0, step_bytes = 0;   ///< from the first forward pass to the update, over all steps
     int64_t other_calls = 0, other_bytes = 0; ///< setup, log, stop polls, validation, checkpoints
+    double step_exposed_s =
+        0; ///< held up in steps, on the host; 0 for the world, whose gradients have their own account
 };
 
 /// The communication of one run on one rank.
@@ -33,7 +35,8 @@ public:
     explicit CommAccount(const parallel::Groups& groups);
     void begin_step();
     void end_step();
-    /// `comm/<group>/<verb>_calls` and `_bytes`, means of the steps since the last call.
+    /// `comm/<group>/<verb>_calls` and `_bytes`, for groups other than the world `_exposed_s`, means of the steps since
+    /// the last call.
     [[nodiscard]] std::vector<std::pair<std::string, double>> take_means();
     [[nodiscard]] CommTotals totals() const;
 

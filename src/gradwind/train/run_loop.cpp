@@ -36,8 +36,10 @@ std::optional<LogPosition> log_position(const std::optional<RunState>& resumed)
 RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& reference, const Checkpoint* checkpoint,
                  const std::optional<RunState>& resumed, ProgressSink& progress)
     : job_(std::move(job)), options_(options), hooks_(options.hooks ? *options.hooks : no_hooks_),
-      account_(job_.groups), exposure_(job_.groups.world), progress_(progress), state_(resumed.value_or(RunState{})),
-      schedule_(job_.settings.schedule), steps_(job_, arena_order(checkpoint), hooks_),
+      account_(job_.groups), exposure_(job_.groups.world),
+      timeline_(job_.groups.world, job_.device, job_.settings.timeline), progress_(progress),
+      state_(resumed.value_or(RunState{})), schedule_(job_.settings.schedule),
+      steps_(job_, arena_order(checkpoint), hooks_),
       sampler_(sampler_options(job_, reference, job_.settings.training), state_.sampler),
       writer_(job_.is_first() ? RunRole::Writer : RunRole::Silent, options.run_dir, job_.settings.checkpoint.retention,
               log_position(resumed)),
@@ -80,6 +82,8 @@ TrainResult RunLoop::run()
         save({interrupted_ ? "signal" : "final"});
     if (options_.record == Record::Yes)
         recorder_.write(options_.run_dir / fmt::format("record_rank{}.json", job_.groups.world.rank()));
+    if (timeline_.is_begun())
+        write_timeline();
     report_exposure();
     job_.groups.world.barrier();
     return {interrupted_ ? TrainEnd::Interrupted : TrainEnd::Finished, state_.step,
@@ -94,6 +98,16 @@ void RunLoop::report_exposure()
     progress_.note(lines.front());
     const auto text = fmt::format("{}\n", fmt::join(lines, "\n"));
     write_file_atomically(options_.run_dir / "exchange.txt", std::as_bytes(std::span(text)));
+}
+
+void RunLoop::write_timeline()
+{
+    const auto trace = timeline_.trace();
+    if (!job_.is_first())
+        return;
+    const auto file = options_.run_dir / "timeline.json";
+    write_file_atomically(file, std::as_bytes(std::span(trace)));
+    progress_.note(fmt::format("timeline of all ranks in {}", file.string()));
 }
 
 bool RunLoop::finished() const
@@ -157,10 +171,13 @@ void RunLoop::train_epoch()
         job_.groups.world.set_step(state_.step);
         auto samples = sampler_.step(sampler_.next_step());
         hooks_.chosen(samples);
+        timeline_.begin(steps_.clock(), steps_.engine());
         account_.begin_step();
         const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout);
         account_.end_step();
         exposure_.add(steps_.engine().last_step());
+        if (timeline_.end(steps_.clock(), steps_.engine(), outcome))
+            write_timeline();
         after_step(outcome, n_rollout);
     }
     if (!interrupted_)

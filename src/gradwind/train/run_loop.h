@@ -11,6 +11,7 @@
 #include "gradwind/train/step_runner.h"
 #include "gradwind/train/stop_poll.h"
 #include "gradwind/train/stop_signal.h"
+#include "gradwind/train/timeline.h"
 #include "gradwind/train/trainer.h"
 #include "gradwind/train/validator.h"
 
@@ -44,6 +45,7 @@ private:
     void validate(int64_t n_rollout);
     /// One line in the log and a table in the run folder: what of the exchange was exposed, and who came last.
     void report_exposure();
+    void write_timeline();
     void save(std::vector<std::string> cadences);
     [[nodiscard]] double wall_s() const;
 
@@ -53,6 +55,7 @@ private:
     StepHooks& hooks_;
     CommAccount account_;
     ExposureAccount exposure_;
+    Timeline timeline_;
     ProgressSink& progress_;
     RunState state_;
     CosineSchedule schedule_;

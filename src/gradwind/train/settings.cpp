@@ -262,6 +262,8 @@ TrainSettings TrainSettings::from_config(const Config& config, const std::map<st
     result.validate_every_epochs = integer(config, "diagnostics.check_val_every_n_epoch", 1, 1);
     result.log_interval_steps = integer(config, "diagnostics.log.interval", 100, 1);
     result.checkpoint = checkpoint_cadence(config);
+    result.timeline.first_step = integer(config, "diagnostics.timeline.first_step", result.timeline.first_step, 0);
+    result.timeline.steps = integer(config, "diagnostics.timeline.steps", 0, 0);
     return result;
 }
 

@@ -42,6 +42,12 @@ struct CheckpointCadence {
     Retention retention;
 };
 
+/// `diagnostics.timeline`: steps whose timeline is written.
+struct TimelineSettings {
+    int64_t first_step = 10; ///< steps of this process before: the first ones allocate and learn
+    int64_t steps = 0;       ///< 0: none
+};
+
 struct TrainSettings {
     std::string dataset_name; ///< the key below `data.datasets`
     ForecasterTask task;
@@ -62,6 +68,7 @@ struct TrainSettings {
     int64_t validate_every_epochs = 1;
     int64_t log_interval_steps = 100;
     CheckpointCadence checkpoint;
+    TimelineSettings timeline;
 
     /// @param environment  variables of the process (ANEMOI_BASE_SEED, SLURM_JOB_ID)
     /// @throws ConfigError naming the key, where it is written and what would work

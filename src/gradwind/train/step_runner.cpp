@@ -55,7 +55,7 @@ parallel::EngineOptions options_of(const Job& job, std::vector<std::string> orde
 StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
     : job_(job), hooks_(hooks),
       engine_(trainable_parameters(*job.model), job.groups.world, options_of(job, std::move(order))),
-      broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
+      clock_(job.device), broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
 {
     engine_.broadcast_parameters();
     broadcast_buffers();
@@ -86,6 +86,7 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
             *micro, feeder, n_rollout, micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate));
     engine_.finish();
     follow_layout();
+    clock_.ended(StepPhase::Exchange);
     hooks_.summed(engine_);
     optimizer_->queue(lr, engine_.gradient_pieces());
     engine_.share_parameters();
@@ -93,9 +94,10 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     for (auto& batch : pending) {
         const double value = batch.share.item<double>();
         outcome.loss_share += value;
-        outcome.batches.push_back({value * batch.to_mean, std::move(batch.anchors)});
+        outcome.batches.push_back({value * batch.to_mean, std::move(batch.anchors), batch.decoded});
     }
     outcome.optimizer = optimizer_->verdict();
+    clock_.ended(StepPhase::Update);
     hooks_.updated(engine_, outcome);
     if (outcome.optimizer.applied)
         n_skipped_in_a_row_ = 0;
@@ -147,23 +149,27 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
                                                      parallel::Sync sync)
 {
     auto raw = feeder.next();
+    clock_.ended(StepPhase::Read);
     hooks_.was_read(raw);
     raw.values = job_.own_cells(raw.values);
     const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
     auto context = job_.loss_context(masks);
     if (job_.loss->additive())
         context.samples = 1.0 / micro.sample_weight;
+    clock_.ended(StepPhase::Prepare);
     at::Tensor share;
     {
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
         share =
             rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context);
     }
+    clock_.ended(StepPhase::Forward);
     engine_.begin_backward(sync);
     share.backward();
+    clock_.ended(StepPhase::Backward);
     const double own_samples = double(raw.anchors.size());
     const double to_mean = job_.loss->additive() ? 1 / (micro.sample_weight * own_samples) : 1;
-    return {share.detach(), to_mean, std::move(raw.anchors)};
+    return {share.detach(), to_mean, std::move(raw.anchors), raw.decoded};
 }
 
 void StepRunner::broadcast_buffers()

@@ -5,6 +5,7 @@
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/train/batch_feeder.h"
 #include "gradwind/train/job.h"
+#include "gradwind/train/step_clock.h"
 #include "gradwind/train/step_hooks.h"
 
 namespace gradwind::train
@@ -15,6 +16,7 @@ struct StepOutcome {
     struct Batch {
         double loss = 0; ///< mean over this rank's own samples
         std::vector<int64_t> anchors;
+        data::DecodingTime decoded{};
     };
     std::vector<Batch> batches;
     double loss_share = 0; ///< shares of all ranks add up to the loss of the step
@@ -44,6 +46,8 @@ public:
 
     [[nodiscard]] AdamW& optimizer() { return *optimizer_; }
     [[nodiscard]] parallel::GradientEngine& engine() { return engine_; }
+    /// Of the phases of a step; runs where somebody starts it.
+    [[nodiscard]] StepClock& clock() { return clock_; }
 
 private:
     /// What is known of a batch while a device still works on it.
@@ -51,6 +55,7 @@ private:
         at::Tensor share; ///< of the loss, no dimensions
         double to_mean = 1;
         std::vector<int64_t> anchors;
+        data::DecodingTime decoded{};
     };
     [[nodiscard]] Pending forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
                                                parallel::Sync sync);
@@ -68,6 +73,7 @@ private:
     Job& job_;
     StepHooks& hooks_;
     parallel::GradientEngine engine_;
+    StepClock clock_;
     const bool broadcasts_buffers_;
     std::unique_ptr<AdamW> optimizer_;
     int64_t layout_version_ = 0;
