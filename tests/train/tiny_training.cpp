@@ -38,10 +38,29 @@ input:
     - forcings: {template: "${input.join.0.planetary_waves}", param: [cos_latitude, insolation]}
 )";
 
-const char* const kConfig = R"(
+const char* const kDefaults = R"(
 defaults: [{data: zarr}, {dataloader: native_grid}, {diagnostics: evaluation}, {system: example}, {model: gnn},
            {task: forecaster}, {training: single}, _self_]
-system: {hardware: {accelerator: cpu, num_gpus_per_node: 1}, input: {dataset: ???}}
+model: {num_channels: 8, processor: {num_layers: 1, num_chunks: 1}, bounding: []}
+)";
+
+const char* const kEnsembleDefaults = R"(
+defaults: [{data: zarr}, {dataloader: native_grid}, {diagnostics: evaluation_ens}, {system: example},
+           {model: graphtransformer_ens}, {task: forecaster}, {training: ensemble}, _self_]
+model:
+  num_channels: 8
+  node_trainable_parameters: {data: 2, hidden: 2}
+  encoders: {"0": {mapper: {num_heads: 4, num_chunks: 1}}}
+  processor: {num_layers: 2, num_chunks: 1, num_heads: 4, layer_kernels: {LayerNorm: {zero_init: false}}}
+  decoders: {"0": {mapper: {num_heads: 4, num_chunks: 1}}}
+  bounding: []
+)";
+
+const char* const kCommon = R"(
+system:
+  hardware: {accelerator: cpu, num_gpus_per_node: 1, num_gpus_per_model: 1,
+             num_gpus_per_ensemble: "${system.hardware.num_gpus_per_model}"}
+  input: {dataset: ???}
 data:
   frequency: 6h
   datasets:
@@ -71,7 +90,6 @@ graph:
   - {source_name: hidden, target_name: data, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 3}],
      attributes: "${graph.attributes.edges}"}
   post_processors: []
-model: {num_channels: 8, processor: {num_layers: 1, num_chunks: 1}, bounding: []}
 task: {timestep: 6H}
 training:
   max_steps: 20
@@ -116,7 +134,8 @@ TinyTraining::TinyTraining()
     fs::remove_all(folder_);
     fs::create_directories(folder_);
     write_text(folder_ / "recipe.yaml", kRecipe);
-    write_text(config_file(), kConfig);
+    write_text(config_file(), std::string(kDefaults) + kCommon);
+    write_text(config_file("tiny_ens"), std::string(kEnsembleDefaults) + kCommon);
     const auto recipe = data::parse_recipe(data::load_recipe(folder_ / "recipe.yaml", {}), folder_);
     (void)data::create_dataset(
         recipe, {.output = folder_ / "tiny.zarr", .existing = data::ZarrWriter::Existing::Refuse, .progress = {}});
@@ -136,7 +155,10 @@ TinyTraining::~TinyTraining()
 std::string start(const TinyRun& run)
 {
     ::setenv(kRun,
-             nlohmann::json({{"name", run.name}, {"overrides", run.overrides}, {"resume", run.resume}}).dump().c_str(),
+             nlohmann::json(
+                 {{"name", run.name}, {"overrides", run.overrides}, {"resume", run.resume}, {"config", run.config}})
+                 .dump()
+                 .c_str(),
              1);
     const auto results = testing::run_ranks(run.n_processes, {.watchdog_seconds = 300, .timeout_seconds = 120});
     for (size_t rank = 0; rank < results.size(); ++rank)
@@ -155,7 +177,7 @@ void run_child(const TinyTraining& training, const AtStep& at_step, StepHooks* h
     try {
         auto overrides = run["overrides"].get<std::vector<std::string>>();
         overrides.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
-        const auto config = load_config({.file = training.config_file(), .overrides = overrides});
+        const auto config = load_config({.file = training.config_file(run["config"]), .overrides = overrides});
         StepSink sink(at_step);
         const auto environment = parallel::resolve_environment(parallel::process_variables());
         const auto result = run_training(config, environment,

@@ -30,7 +30,11 @@ public:
     TinyTraining& operator=(const TinyTraining&) = delete;
 
     [[nodiscard]] std::filesystem::path run_dir(const std::string& name) const { return folder_ / name; }
-    [[nodiscard]] std::filesystem::path config_file() const { return folder_ / "tiny.yaml"; }
+    /// @param name "tiny", or "tiny_ens" for a small ensemble
+    [[nodiscard]] std::filesystem::path config_file(const std::string& name = "tiny") const
+    {
+        return folder_ / (name + ".yaml");
+    }
     /// 38 samples in an epoch, 12 in a step: the last step of an epoch has 2.
     static constexpr int64_t kStepsPerEpoch = 4;
 
@@ -48,6 +52,7 @@ struct TinyRun {
     bool resume = false;
     int n_processes = 1;
     int expected_exit = 0; ///< of every process
+    std::string config = "tiny";
 };
 
 /// Runs a training in fresh processes. To be called by the parent only; in the children run_child() does the work.

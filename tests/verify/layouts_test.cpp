@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <set>
 
 namespace gradwind::verify
 {
@@ -119,6 +120,31 @@ TEST(VerifyLayouts, EveryLayoutOfFourProcessesIsTheSame)
             EXPECT_LE(check.tolerance, 1e-11) << check.name;
     }
     EXPECT_GE(compared, 7);
+}
+
+TEST(VerifyLayouts, MembersModelsAndReplicasOfAnEnsembleAreTheSameInEveryMixture)
+{
+    run_if_worker();
+    const train::TinyTraining training;
+    // Batches of two, and two members on each of two processes that share a model.
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
+                                         "training.ensemble_size_per_device=2", "system.hardware.num_gpus_per_model=2",
+                                         "system.hardware.num_gpus_per_ensemble=4"});
+    request.config = training.config_file("tiny_ens");
+    request.n_processes = 4;
+    const auto result = verify_layouts(request);
+    std::cout << format_layouts(result);
+    EXPECT_TRUE(result.passed());
+    EXPECT_EQ(result.work.members, 4);
+    EXPECT_EQ(result.work.effective_batch, 2);
+    std::set<std::string> passed;
+    for (const auto& report : result.reports) {
+        EXPECT_TRUE(report.passed()) << report.name << " was not compared";
+        passed.insert(report.name);
+    }
+    for (const char* name : {"W2 E1 1x1", "W2 E2 2x1", "W2 E2 M2 R2 2x1", "W3 E3 M3 R3 2x1", "W4 E2 1x1", "W4 E4 2x1",
+                             "W4 E2 M2 R2 1x1", "W4 E4 M2 R2 2x1", "W4 E4 M4 R4 heads 2x1"})
+        EXPECT_TRUE(passed.contains(name)) << name;
 }
 
 TEST(VerifyLayouts, InFloatTheTolerancesFollowTheDepthOfSums)

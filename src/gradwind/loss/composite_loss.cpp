@@ -36,7 +36,7 @@ at::Tensor CombinedLoss::evaluate(const at::Tensor& pred, const at::Tensor& targ
 {
     at::Tensor sum;
     for (const auto& part : parts_) {
-        const auto value = part.loss->evaluate(pred, target, context, reduction) * part.weight;
+        const auto value = evaluate_part(*part.loss, pred, target, context, reduction) * part.weight;
         sum = sum.defined() ? sum + value : value;
     }
     return sum;
@@ -55,7 +55,7 @@ at::Tensor TimeAggregateLoss::differences(const at::Tensor& pred, const at::Tens
     at::Tensor sum;
     for (int64_t step = 0; step + 1 < pred.size(1); ++step) {
         const auto change = [&](const at::Tensor& x) { return x.narrow(1, step + 1, 1) - x.narrow(1, step, 1); };
-        auto value = inner_->evaluate(change(pred), change(target), context, reduction);
+        auto value = evaluate_part(*inner_, change(pred), change(target), context, reduction);
         if (weights.defined())
             value = value * weights[std::min(step, weights.numel() - 1)].item<double>();
         sum = sum.defined() ? sum + value : value;
@@ -80,7 +80,7 @@ at::Tensor TimeAggregateLoss::evaluate(const at::Tensor& pred, const at::Tensor&
         };
         const auto value = aggregate == TimeAggregate::Diff
                                ? differences(pred, target, context, inner)
-                               : inner_->evaluate(over_time(pred), over_time(target), context, inner);
+                               : evaluate_part(*inner_, over_time(pred), over_time(target), context, inner);
         sum = sum.defined() ? sum + value : value;
     }
     return sum / double(aggregates_.size());

@@ -72,13 +72,10 @@ CombinedScalers combine_scalers(const std::vector<Scaler>& scalers, const std::v
 at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int64_t nodes)
 {
     const auto& slice = context.grid;
-    if (context.share && grid.defined()) {
-        const auto own = context.share->rows.of(grid);
-        GRADWIND_CHECK(own.numel() == nodes && grid.numel() == context.share->partition.n_rows(), ShapeError,
-                       "[loss] {} of {} node weights belong to this process, but the prediction holds {} grid points",
-                       own.numel(), grid.numel(), nodes);
-        return own;
-    }
+    if (context.share && grid.defined())
+        GRADWIND_CHECK(grid.numel() == context.share->partition.n_rows(), ShapeError,
+                       "[loss] there are {} node weights for a grid of {} points that processes share", grid.numel(),
+                       context.share->partition.n_rows());
     if (slice)
         GRADWIND_CHECK(slice->begin >= 0 && slice->begin <= slice->end && slice->end - slice->begin == nodes,
                        ShapeError, "[loss] the grid slice [{}, {}) does not fit a prediction of {} grid points",
@@ -87,10 +84,11 @@ at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int
         return at::ones({nodes}, at::kDouble);
     const auto begin = slice ? slice->begin : 0;
     const auto end = slice ? slice->end : nodes;
-    GRADWIND_CHECK(slice ? end <= grid.numel() : grid.numel() == nodes, ShapeError,
+    const auto own = context.share ? context.share->rows.of(grid) : grid;
+    GRADWIND_CHECK(slice ? end <= own.numel() : own.numel() == nodes, ShapeError,
                    "[loss] the node weights have {} values, but the prediction holds the grid points [{}, {})",
-                   grid.numel(), begin, end);
-    return grid.narrow(0, begin, nodes);
+                   own.numel(), begin, end);
+    return own.narrow(0, begin, nodes);
 }
 
 void require_whole(const LossContext& context, const at::Tensor& grid, const at::Tensor& pred, const char* loss)

@@ -3,6 +3,7 @@
 // Training losses and the factory that builds them from a configuration (spec §7).
 #pragma once
 #include "gradwind/loss/scalers.h"
+#include "gradwind/parallel/member_exchange.h"
 #include "gradwind/parallel/sharding.h"
 
 #include <memory>
@@ -12,7 +13,7 @@
 namespace gradwind::loss
 {
 
-/// Rows [begin, end) of the data nodes that prediction and target hold.
+/// Rows [begin, end) of the data nodes, or of those of a share, that prediction and target hold.
 struct GridSlice {
     int64_t begin = 0;
     int64_t end = 0;
@@ -37,12 +38,16 @@ struct LossContext {
     at::Tensor weights = {};  ///< of WeightedMSELoss, broadcastable to the selected columns of the prediction
     /// The operands are this rank's part of fields that a model group holds; null: they are as `grid` says.
     std::shared_ptr<const GridShare> share = {};
+    /// Where other ranks hold more members of the ensemble: the value is then of all members on this rank's range of
+    /// its grid points (@collective, forward and backward). Null: the prediction has all members.
+    std::shared_ptr<const parallel::MemberExchange> members = {};
 };
 
 /// A loss. Its values are shares: those of disjoint grid slices, and with `samples` those of disjoint batches, add up
 /// to the loss of the whole wherever additive() holds. In a model group (`share`) they always do: a loss that is no sum
 /// over grid points is then computed from the whole fields on every rank, each of which has an equal share in it
-/// (@collective, forward and backward).
+/// (@collective, forward and backward). Over the ranks of an ensemble (`members`) only losses with additive() are
+/// there.
 ///
 /// Operands are in normalised space: prediction [B, T, E, N, V_out], target [B, T, 1, N, V_dataset]. Sums are taken in
 /// double; the result has the prediction's type (float for half types) and is the same on every run.
@@ -85,6 +90,11 @@ public:
     /// Product of the time scalers, [T] or [1] double.
     [[nodiscard]] virtual at::Tensor time_weights() const = 0;
 };
+
+/// Evaluation of a loss or of a part of one, with what other ranks hold brought in where that is needed. The result is
+/// in double. @throws ConfigError for members on other ranks and a loss that is no sum over grid points
+[[nodiscard]] at::Tensor evaluate_part(const Loss& part, const at::Tensor& pred, const at::Tensor& target,
+                                       const LossContext& context, const Loss::Reduction& reduction);
 
 /// Builds a loss from `training.training_loss` (or one entry of `training.validation_metrics`) of one data set.
 ///

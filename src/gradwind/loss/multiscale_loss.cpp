@@ -28,18 +28,26 @@ at::Tensor MultiscaleLoss::evaluate(const at::Tensor& pred, const at::Tensor& ta
 {
     GRADWIND_CHECK(!context.grid || !needs_whole_grid(), ConfigError,
                    "[loss] a MultiscaleLossWrapper with smoothing matrices needs the whole grid, not a slice of it");
+    constexpr int64_t grid = 3;
+    const auto* share = context.share.get();
+    // Only smoothing needs the points of other ranks; what is compared is of the own ones.
+    const auto whole = [&](const at::Tensor& field) {
+        return share && needs_whole_grid() ? parallel::whole_field(field, grid, share->partition, share->group) : field;
+    };
+    const auto all_pred = whole(pred), all_target = whole(target);
     at::Tensor sum, pred_before, target_before;
     for (auto& scale : scales_) {
-        const auto smooth = [&](const at::Tensor& field) {
+        const auto smooth = [&](const at::Tensor& field, const at::Tensor& all) {
             if (!scale.smoothing)
                 return field;
             scale.smoothing->move_to(field.device());
-            return ops::project(field, *scale.smoothing);
+            const auto smoothed = ops::project(all, *scale.smoothing);
+            return share ? share->rows.of(smoothed, grid) : smoothed;
         };
-        const auto pred_here = smooth(pred), target_here = smooth(target);
+        const auto pred_here = smooth(pred, all_pred), target_here = smooth(target, all_target);
         const bool coarsest = !pred_before.defined();
-        const auto value = inner_->evaluate(coarsest ? pred_here : pred_here - pred_before,
-                                            coarsest ? target_here : target_here - target_before, context, reduction) *
+        const auto value = evaluate_part(*inner_, coarsest ? pred_here : pred_here - pred_before,
+                                         coarsest ? target_here : target_here - target_before, context, reduction) *
                            scale.weight;
         sum = sum.defined() ? sum + value : value;
         pred_before = pred_here;

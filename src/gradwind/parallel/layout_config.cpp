@@ -34,7 +34,10 @@ LayoutOptions layout_from(const Config& config)
                                       "system.hardware.num_gpus_per_ensemble", options.gpus_per_model);
     options.read_group_size =
         count(config, "training.strategy.read_group_size", "dataloader.read_group_size", options.gpus_per_model);
-    if (config.has("training.strategy._target_") && config.at("training.strategy").target() == "DDPEnsGroupStrategy")
+    const auto is = [&](const std::string& section, const char* name) {
+        return config.has(section + "._target_") && config.at(section).target() == name;
+    };
+    if (is("training.strategy", "DDPEnsGroupStrategy") || is("training.method", "EnsembleTraining"))
         options.kind = JobKind::Ensemble;
     return options;
 }

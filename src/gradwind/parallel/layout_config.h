@@ -9,7 +9,7 @@ namespace gradwind::parallel
 {
 
 /// Reads system.hardware and training.strategy, which wins where both are set. A strategy of the name
-/// DDPEnsGroupStrategy makes an ensemble job.
+/// DDPEnsGroupStrategy or EnsembleTraining makes an ensemble job.
 /// @throws ConfigError for values of a wrong type
 [[nodiscard]] LayoutOptions layout_from(const Config& config);
 

@@ -7,6 +7,8 @@
 #include "gradwind/data/windows.h"
 #include "gradwind/model/rollout.h"
 #include "gradwind/ops/tensor_io.h"
+#include "gradwind/parallel/layout_config.h"
+#include "gradwind/train/job.h"
 #include "gradwind/train/run_config.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/warm_start.h"
@@ -24,6 +26,9 @@ Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& over
     GRADWIND_CHECK(fs::exists(run), CheckpointError, "[forecast] there is no {}", run.string());
     config_ = load_run_config(run_folder_of(run), overrides);
     settings_ = TrainSettings::from_config(config_, {});
+    const auto layout = parallel::layout_from(config_);
+    if (layout.kind == parallel::JobKind::Ensemble)
+        n_members_ = settings_.members_per_process * layout.gpus_per_ensemble / layout.gpus_per_model;
     const auto checkpoint = Checkpoint::open(run);
     checkpoint_ = checkpoint.folder;
     const auto& name = settings_.dataset_name;
@@ -125,19 +130,43 @@ Forecast Forecaster::run(int64_t anchor, int64_t n_steps)
     const auto masks = processors_->transform(batch, model::Space::Dataset);
 
     Forecast forecast{anchor, {}};
+    constexpr int64_t seconds_per_hour = 3600;
+    for (int64_t member = 0; member < n_members_; ++member) {
+        const model::CounterNoise noise({.key = noise_key(settings_.seed.value, NoisePurpose::Forecast),
+                                         .step = dataset_->dates()[size_t(anchor)] / seconds_per_hour,
+                                         .samples = {0},
+                                         .first_member = member});
+        auto steps = run_member(batch, masks, n_steps, noise);
+        if (member == 0) {
+            forecast.steps = std::move(steps);
+            continue;
+        }
+        for (size_t step = 0; step < steps.size(); ++step)
+            for (size_t i = 0; i < steps[step].size(); ++i)
+                forecast.steps[step][i] += (steps[step][i] - forecast.steps[step][i]) / float(member + 1);
+    }
+    return forecast;
+}
+
+std::vector<std::vector<float>> Forecaster::run_member(const at::Tensor& batch, const model::BatchMasks& masks,
+                                                       int64_t n_steps, const model::NoiseSource& noise)
+{
+    const auto& task = settings_.task;
+    const auto n_calls = (n_steps + task.n_step_output - 1) / task.n_step_output;
+    std::vector<std::vector<float>> steps;
     auto x = model::first_input(batch, task.n_step_input, variables_);
     for (int64_t call = 0; call < n_calls; ++call) {
-        const auto y = model_->forward(x);
+        const auto y = model_->forward(x, {.rollout_step = call, .noise = &noise});
         const auto physical = y.clone();
         processors_->inverse(physical, model::Space::ModelOutput, masks);
-        for (int64_t t = 0; t < task.n_step_output && int64_t(forecast.steps.size()) < n_steps; ++t) {
+        for (int64_t t = 0; t < task.n_step_output && int64_t(steps.size()) < n_steps; ++t) {
             const auto field = physical.select(1, t).to(at::kFloat).contiguous();
-            forecast.steps.emplace_back(field.data_ptr<float>(), field.data_ptr<float>() + field.numel());
+            steps.emplace_back(field.data_ptr<float>(), field.data_ptr<float>() + field.numel());
         }
         if (call + 1 < n_calls)
             x = model::advance_input(x, y, batch, call, variables_);
     }
-    return forecast;
+    return steps;
 }
 
 } // namespace gradwind::train

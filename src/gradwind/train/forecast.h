@@ -16,7 +16,7 @@
 namespace gradwind::train
 {
 
-/// Fields of one forecast in physical units, member 0.
+/// Fields of one forecast in physical units: member 0 of the analysis, and of an ensemble the mean of its members.
 struct Forecast {
     int64_t anchor = 0;                    ///< position of the start date in the data set
     std::vector<std::vector<float>> steps; ///< [lead step - 1][cells * output variables], row-major
@@ -51,6 +51,9 @@ public:
     /// The start position of a date. @throws ConfigError if the test period has no such date, naming it
     [[nodiscard]] int64_t position_of(const std::string& date) const;
 
+    /// Members of a forecast: as many as the training scores together; 1 for a deterministic model. They run one after
+    /// the other, each with noise that depends on base seed, date and member.
+    [[nodiscard]] int64_t n_members() const { return n_members_; }
     /// @throws DataError for a start whose dates are missing
     [[nodiscard]] Forecast run(int64_t anchor, int64_t n_steps);
 
@@ -60,6 +63,10 @@ public:
     [[nodiscard]] std::vector<float> analysis(int64_t position, Period period = Period::Test) const;
 
 private:
+    /// Fields of a member's steps, [cells * output variables] in physical units, one after the other.
+    [[nodiscard]] std::vector<std::vector<float>> run_member(const at::Tensor& batch, const model::BatchMasks& masks,
+                                                             int64_t n_steps, const model::NoiseSource& noise);
+
     Config config_;
     TrainSettings settings_;
     std::filesystem::path checkpoint_;
@@ -68,6 +75,7 @@ private:
     Statistics statistics_;
     std::unique_ptr<model::Processors> processors_;
     std::shared_ptr<model::ForecastModel> model_;
+    int64_t n_members_ = 1;
 };
 
 } // namespace gradwind::train

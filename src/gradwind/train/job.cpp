@@ -5,11 +5,13 @@
 #include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
 #include "gradwind/loss/variable_groups.h"
+#include "gradwind/train/numpy_random.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
 
 #include <algorithm>
+#include <array>
 
 namespace gradwind::train
 {
@@ -138,6 +140,7 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
             .groups = parallel::make_groups(layout, world),
             .sharding = {},
             .share = nullptr,
+            .members = nullptr,
             .device = device,
             .dtype = at::kFloat,
             .training = nullptr,
@@ -149,6 +152,7 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
             .loss = nullptr,
             .metrics = {},
             .ranges = {}};
+    job.members = std::make_shared<parallel::MemberExchange>(job.groups.subgroup);
     job.dtype = dtype_of(job.settings.precision);
     GRADWIND_CHECK(
         job.dtype != at::kDouble || device.is_cpu(), ConfigError,
@@ -195,7 +199,25 @@ loss::LossContext Job::loss_context(const model::BatchMasks& masks) const
     loss::LossContext context;
     context.nan_mask = masks.loss_mask;
     context.share = share;
+    context.members = members;
     return context;
+}
+
+uint64_t noise_key(uint64_t base_seed, NoisePurpose purpose)
+{
+    const auto word = [&](uint32_t part) {
+        const std::array<uint32_t, 2> keys = {uint32_t(purpose), part};
+        return uint64_t(derive_seed(base_seed, SeedContext::Noise, keys));
+    };
+    return word(1) << 32 | word(0);
+}
+
+model::CounterNoise Job::noise(NoisePurpose purpose, int64_t step, std::vector<int64_t> samples) const
+{
+    return model::CounterNoise({.key = noise_key(settings.seed.value, purpose),
+                                .step = step,
+                                .samples = std::move(samples),
+                                .first_member = groups.subgroup.rank() * settings.members_per_process});
 }
 
 Reference reference_of(const Job& job)

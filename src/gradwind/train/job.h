@@ -5,6 +5,7 @@
 #include "gradwind/data/dataset.h"
 #include "gradwind/loss/metrics.h"
 #include "gradwind/model/model.h"
+#include "gradwind/model/noise_source.h"
 #include "gradwind/model/processors.h"
 #include "gradwind/parallel/world.h"
 #include "gradwind/train/run_state.h"
@@ -17,12 +18,19 @@
 namespace gradwind::train
 {
 
+/// What noise is drawn for; each has numbers of its own.
+enum class NoisePurpose : uint32_t { Training = 0, Validation = 1, Forecast = 2 };
+
+/// The key of all numbers that a base seed gives for a purpose.
+[[nodiscard]] uint64_t noise_key(uint64_t base_seed, NoisePurpose purpose);
+
 struct Job {
     Config config;
     TrainSettings settings;
     parallel::Groups groups;
-    parallel::Sharding sharding;                    ///< of the model over its group
-    std::shared_ptr<const loss::GridShare> share{}; ///< which cells this process works on
+    parallel::Sharding sharding;                               ///< of the model over its group
+    std::shared_ptr<const loss::GridShare> share{};            ///< which cells this process works on
+    std::shared_ptr<const parallel::MemberExchange> members{}; ///< with the ranks that hold the others of an ensemble
     at::Device device = at::kCPU;
     at::ScalarType dtype = at::kFloat;
     std::shared_ptr<const data::Dataset> training, validation; ///< validation is null where there is none
@@ -39,6 +47,8 @@ struct Job {
     [[nodiscard]] at::Tensor own_cells(const at::Tensor& values) const;
     /// What the loss has to know about a batch of this process. @param masks  of its processing
     [[nodiscard]] loss::LossContext loss_context(const model::BatchMasks& masks) const;
+    /// The noise of this process's members in one batch. @param samples  of the batch: numbers that tell them apart
+    [[nodiscard]] model::CounterNoise noise(NoisePurpose purpose, int64_t step, std::vector<int64_t> samples) const;
 };
 
 /// @param variables  of the environment, for seeds

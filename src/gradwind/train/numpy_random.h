@@ -10,8 +10,9 @@
 namespace gradwind::train
 {
 
-/// What a derived seed is for (spec §10.3): the first element of the spawn key.
-enum class SeedContext : uint32_t { Trainer = 0, Model = 1, DataLoader = 2 };
+/// What a derived seed is for (spec §10.3): the first element of the spawn key. The original's contexts, and one of our
+/// own for counter-based noise.
+enum class SeedContext : uint32_t { Trainer = 0, Model = 1, DataLoader = 2, Noise = 1000 };
 
 /// Words of numpy's `SeedSequence(entropy, spawn_key=...)`.generate_state(n_words, uint32). @source spec §16.3
 [[nodiscard]] std::vector<uint32_t> seed_sequence(uint64_t entropy, std::span<const uint32_t> spawn_key,

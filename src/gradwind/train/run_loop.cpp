@@ -173,7 +173,7 @@ void RunLoop::train_epoch()
         hooks_.chosen(samples);
         timeline_.begin(steps_.clock(), steps_.engine());
         account_.begin_step();
-        const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout);
+        const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout, state_.step);
         account_.end_step();
         exposure_.add(steps_.engine().last_step());
         if (timeline_.end(steps_.clock(), steps_.engine(), outcome))
@@ -199,8 +199,8 @@ void RunLoop::after_step(const StepOutcome& outcome, int64_t n_rollout)
             auto positions = batch.anchors;
             for (auto& position : positions)
                 position += first;
-            // Ranks of a model group have shares of one loss.
-            recorder_.batch(job_.groups.model.sum(std::array{batch.loss})[0], std::move(positions));
+            // Ranks of a model group, or of an ensemble, have shares of one loss.
+            recorder_.batch(job_.groups.ensemble.sum(std::array{batch.loss})[0], std::move(positions));
         }
         recorder_.step(outcome.lr, outcome.optimizer.grad_norm, outcome.batches.size());
     }

@@ -3,7 +3,9 @@
 #include "gradwind/train/run_state.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/layout_config.h"
 
+#include <algorithm>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
@@ -104,6 +106,10 @@ nlohmann::json fingerprint(const Config& config, const std::vector<std::string>&
     for (const char* key : {"model", "data.datasets", "task.multistep_input", "task.multistep_output", "task.timestep"})
         if (const auto part = config.find(key))
             result[key] = part->to_json();
+    const auto layout = parallel::layout_from(config);
+    if (layout.kind == parallel::JobKind::Ensemble)
+        result["members of an ensemble"] = config.get<int64_t>("training.ensemble_size_per_device", 1) *
+                                           layout.gpus_per_ensemble / std::max(1, layout.gpus_per_model);
     return result;
 }
 

@@ -106,7 +106,9 @@ StepSamples Sampler::step(int64_t step_in_epoch) const
             // The original's mean of means: over samples, over passes (always divided by the configured number, also
             // where an epoch ends early), over ranks.
             const double weight = 1.0 / (double(n) * double(options_.accumulation) * double(options_.n_replicas));
-            result.micro_batches.push_back({batches_[i], weight});
+            const auto position =
+                ((int64_t(i) - int64_t(first)) * options_.n_replicas + options_.replica) * options_.batch_size;
+            result.micro_batches.push_back({batches_[i], weight, position});
             result.n_global += n * options_.n_replicas;
         }
         return result;
@@ -118,7 +120,8 @@ StepSamples Sampler::step(int64_t step_in_epoch) const
     for (int64_t pass = 0; pass < passes; ++pass) {
         const auto part = parallel::balanced_span(share.size, passes, pass);
         const auto start = order_.begin() + begin + share.begin;
-        result.micro_batches.push_back({{start + part.begin, start + part.end()}, 1.0 / double(result.n_global)});
+        result.micro_batches.push_back(
+            {{start + part.begin, start + part.end()}, 1.0 / double(result.n_global), share.begin + part.begin});
     }
     return result;
 }

@@ -46,6 +46,7 @@ struct SamplerOptions {
 struct MicroBatch {
     std::vector<int64_t> samples; ///< empty where the replica has no sample left; it still joins every collective
     double sample_weight = 0;
+    int64_t first_position = 0; ///< of its first sample among all of the optimiser step; the others follow
 };
 
 /// One optimiser step as this replica sees it.

@@ -191,10 +191,36 @@ void refuse_unfinished(const Config& config)
     refuse("training.loss_gradient_scaling", config.get<bool>("training.loss_gradient_scaling", false));
     for (const char* key : {"training.fork_run_id", "training.weight_averaging"})
         refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
-    refuse("training.ensemble_size_per_device", config.get<int64_t>("training.ensemble_size_per_device", 1) != 1);
-    GRADWIND_CHECK(!config.has("training.method._target_") || config.at("training.method").target() == "SingleTraining",
-                   ConfigError, "[train] expected SingleTraining for {}: other methods are not there yet",
-                   config.at("training.method").where());
+}
+
+/// Members on each process: 1 unless the method is EnsembleTraining. @throws ConfigError where method, model, strategy
+/// and members contradict each other
+int64_t read_members(const Config& config)
+{
+    const auto target = [&](const char* key, const char* fallback) {
+        return config.has(std::string(key) + "._target_") ? config.at(key).target() : std::string(fallback);
+    };
+    const auto members = integer(config, "training.ensemble_size_per_device", 1, 1);
+    const auto method = target("training.method", "SingleTraining");
+    const bool is_ensemble = method == "EnsembleTraining";
+    GRADWIND_CHECK(
+        is_ensemble || method == "SingleTraining", ConfigError,
+        "[train] expected SingleTraining or EnsembleTraining for {}, found `{}`: other methods are not there yet",
+        config.at("training.method").where(), method);
+    GRADWIND_CHECK(is_ensemble || members == 1, ConfigError,
+                   "[train] {} is {}, but only training.method EnsembleTraining has members",
+                   config.at("training.ensemble_size_per_device").where(), members);
+    const auto strategy = target("training.strategy", "");
+    GRADWIND_CHECK(is_ensemble || strategy != "DDPEnsGroupStrategy", ConfigError,
+                   "[train] {}: only training.method EnsembleTraining has ensembles; use DDPGroupStrategy",
+                   config.at("training.strategy").where());
+    const auto network = target("model.model", "AnemoiModelEncProcDec");
+    GRADWIND_CHECK(
+        (network == "AnemoiEnsModelEncProcDec") == is_ensemble, ConfigError,
+        "[train] training.method {} and model.model {} do not go together: ensembles need EnsembleTraining and an "
+        "AnemoiEnsModelEncProcDec (config groups training=ensemble, model=graphtransformer_ens)",
+        method, network);
+    return members;
 }
 
 std::string only_dataset(const Config& config)
@@ -264,6 +290,7 @@ TrainSettings TrainSettings::from_config(const Config& config, const std::map<st
     result.checkpoint = checkpoint_cadence(config);
     result.timeline.first_step = integer(config, "diagnostics.timeline.first_step", result.timeline.first_step, 0);
     result.timeline.steps = integer(config, "diagnostics.timeline.steps", 0, 0);
+    result.members_per_process = read_members(config);
     return result;
 }
 

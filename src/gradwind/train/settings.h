@@ -69,6 +69,7 @@ struct TrainSettings {
     int64_t log_interval_steps = 100;
     CheckpointCadence checkpoint;
     TimelineSettings timeline;
+    int64_t members_per_process = 1; ///< `training.ensemble_size_per_device`
 
     /// @param environment  variables of the process (ANEMOI_BASE_SEED, SLURM_JOB_ID)
     /// @throws ConfigError naming the key, where it is written and what would work

@@ -116,7 +116,6 @@ parallel::Layout choose_layout(const Config& config, const parallel::Environment
                                std::vector<std::string>& notes)
 {
     auto options = parallel::layout_from(config);
-    options.gpus_per_ensemble = options.gpus_per_model;
     const int configured = options.nodes * options.gpus_per_node;
     if (configured != environment.world) {
         GRADWIND_CHECK(

@@ -10,6 +10,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace gradwind::train
 {
@@ -65,8 +66,9 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
     layout_version_ = engine_.layout_version();
 }
 
-StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout)
+StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step)
 {
+    step_ = step;
     if (last_rollout_ != 0 && last_rollout_ != n_rollout)
         engine_.expect_new_graph();
     last_rollout_ = n_rollout;
@@ -156,12 +158,15 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     auto context = job_.loss_context(masks);
     if (job_.loss->additive())
         context.samples = 1.0 / micro.sample_weight;
+    std::vector<int64_t> positions(micro.samples.size());
+    std::iota(positions.begin(), positions.end(), micro.first_position);
+    const auto noise = job_.noise(NoisePurpose::Training, step_, std::move(positions));
     clock_.ended(StepPhase::Prepare);
     at::Tensor share;
     {
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
-        share =
-            rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context);
+        share = rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout,
+                             context, {}, {job_.settings.members_per_process, &noise});
     }
     clock_.ended(StepPhase::Forward);
     engine_.begin_backward(sync);

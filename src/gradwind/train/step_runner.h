@@ -40,9 +40,10 @@ public:
     StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks);
 
     /// @param feeder  gives this rank's batches that are not empty, in order
+    /// @param step    number of this step in the run
     /// @collective all ranks @throws DataError if gradients are not finite because of the data; InternalError if many
     /// steps in a row have gradients that are not finite for another reason
-    StepOutcome run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout);
+    StepOutcome run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step);
 
     [[nodiscard]] AdamW& optimizer() { return *optimizer_; }
     [[nodiscard]] parallel::GradientEngine& engine() { return engine_; }
@@ -78,6 +79,7 @@ private:
     std::unique_ptr<AdamW> optimizer_;
     int64_t layout_version_ = 0;
     int64_t last_rollout_ = 0;
+    int64_t step_ = 0; ///< number in the run of the step under way
     int64_t n_skipped_in_a_row_ = 0;
 };
 

@@ -103,7 +103,7 @@ public:
     }
 
 private:
-    /// Metrics are shares, too: those of a model group add up.
+    /// Metrics are shares, too: those of a model group, or of an ensemble, add up.
     [[nodiscard]] loss::LossContext share() const { return job_.loss_context({}); }
 
     void add_errors(int64_t rollout_step, const loss::Loss& mse, const at::Tensor& forecast,
@@ -145,10 +145,11 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
     const auto anchors = data::valid_anchors(dataset, relative);
     Sampler sampler(sampler_options(job_, reference_, job_.settings.validation));
     sampler.begin_epoch(int64_t(anchors.size()));
-    std::vector<std::vector<int64_t>> batches;
+    std::vector<std::vector<int64_t>> batches, samples;
     for (int64_t i = 0; i < sampler.n_steps(); ++i)
         for (const auto& micro : sampler.step(i).micro_batches)
             if (!micro.samples.empty()) {
+                samples.push_back(micro.samples);
                 auto& batch = batches.emplace_back();
                 for (const auto sample : micro.samples)
                     batch.push_back(anchors[size_t(sample)]);
@@ -170,20 +171,22 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
         raw.values = job_.own_cells(raw.values);
         const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
         const auto context = job_.loss_context(masks);
+        const auto noise = job_.noise(NoisePurpose::Validation, step, samples[size_t(i)]);
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
         const auto value =
             rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context,
                          [&](int64_t r, const at::Tensor& prediction, const at::Tensor& target) {
                              scorer.add(r, raw.values, prediction, target, masks, n);
-                         });
+                         },
+                         {job_.settings.members_per_process, &noise});
         const double loss = value.item<double>();
         if (!std::isfinite(loss))
             require_clean(raw, *job_.validation, relative, "validation");
         sums.add("val_multi_dataset_loss", loss, n);
         sums.add("val_multi_dataset_loss_epoch", loss, n);
         sums.add(fmt::format("val_{}_{}_loss", job_.settings.dataset_name, job_.loss->name()), loss, n);
-        // A model group holds its samples once.
-        if (job_.groups.model.rank() == 0)
+        // A model group, or an ensemble, holds its samples once.
+        if (job_.groups.ensemble.rank() == 0)
             sums.add_samples(n);
     }
     ValidationResult result{.step = step, .epoch = epoch, .n_samples = 0, .values = {}};

@@ -53,6 +53,43 @@ Statistics unit_statistics(const VariableTable& variables)
     return {zeros, ones, zeros, ones};
 }
 
+/// The noise of one model group of a case, where it has some.
+class NoiseOfGroup : public model::NoiseSource
+{
+public:
+    NoiseOfGroup(const fs::path& file, int group)
+    {
+        const SafetensorsFile stored(file);
+        const auto name = fmt::format("noise.group{}", group);
+        if (stored.tensors().contains(name))
+            noise_ = ops::read_tensor(stored, name);
+    }
+    [[nodiscard]] at::Tensor draw(const model::NoiseRequest&) const override { return noise_; }
+
+private:
+    at::Tensor noise_; ///< [B, members, nodes, channels]
+};
+
+/// Groups of a run; 1 GPU per ensemble stands for no ensembles.
+parallel::Layout layout_of(const json& run)
+{
+    const int per_ensemble = run.value("gpus_per_ensemble", 1);
+    return parallel::Layout(
+        {.gpus_per_node = run.at("world"),
+         .gpus_per_model = run.at("model_group_size"),
+         .gpus_per_ensemble = per_ensemble,
+         .kind = per_ensemble > 1 ? parallel::JobKind::Ensemble : parallel::JobKind::Deterministic});
+}
+
+/// "w4m2.float32.safetensors", "w4m2e4.float32.safetensors".
+std::string stored_results(const json& run)
+{
+    const auto layout = layout_of(run);
+    const bool is_ensemble = layout.options().kind == parallel::JobKind::Ensemble;
+    return fmt::format("w{}m{}{}.float32.safetensors", layout.world(), layout.model_size(),
+                       is_ensemble ? fmt::format("e{}", layout.ensemble_size()) : "");
+}
+
 /// One rank of one run.
 class RankOfCase
 {
@@ -62,14 +99,10 @@ public:
           sections_(Config::from_json(description.at("config"), (folder / "case.json").string())),
           variables_(variables_of_case(description)), graph_(graph::read_graph(folder / "graph.safetensors")),
           batches_(ops::read_tensor(SafetensorsFile(folder / "io.safetensors"), "batches")),
-          expected_(ops::read_tensors(
-              SafetensorsFile(folder / fmt::format("w{}m{}.float32.safetensors", run.at("world").get<int>(),
-                                                   run.at("model_group_size").get<int>())))),
+          expected_(ops::read_tensors(SafetensorsFile(folder / stored_results(run)))),
           groups_(parallel::make_groups(
-              parallel::Layout({.gpus_per_node = run.at("world"),
-                                .gpus_per_model = run.at("model_group_size"),
-                                .gpus_per_ensemble = run.at("model_group_size")}),
-              parallel::connect_world(parallel::resolve_environment(parallel::process_variables()))))
+              layout_of(run), parallel::connect_world(parallel::resolve_environment(parallel::process_variables())))),
+          noise_(folder / "io.safetensors", groups_.layout.place(groups_.world.rank()).model_id)
     {
         for (const char* name : {"hidden", "data"})
             sharding_.nodes.emplace(
@@ -99,6 +132,7 @@ private:
     at::Tensor batches_; ///< [replicas, B, T, 1, N, V]
     Tensors expected_;
     parallel::Groups groups_;
+    NoiseOfGroup noise_;
     parallel::Sharding sharding_;
 };
 
@@ -134,17 +168,22 @@ Tensors RankOfCase::compare(CaseReport& report, at::ScalarType dtype) const
     const auto n_step_input = description_.at("dims").at("n_step_input").get<int64_t>();
     const auto rows = sharding_.own_rows("data");
     const auto batch = rows.of(batches_[groups_.layout.place(rank).replica].to(dtype), 3);
-    const auto output = network->forward(model::first_input(batch, n_step_input, variables_));
+    const auto output =
+        network->forward(model::first_input(batch, n_step_input, variables_), {.rollout_step = 0, .noise = &noise_});
     const loss::LossContext context{
         .samples = double(batch.size(0) * n_replicas),
         .share = std::make_shared<loss::GridShare>(
-            loss::GridShare{groups_.model, sharding_.partition("data", graph_.node_set("data").size()), rows})};
+            loss::GridShare{groups_.model, sharding_.partition("data", graph_.node_set("data").size()), rows}),
+        .members = std::make_shared<parallel::MemberExchange>(groups_.subgroup)};
     const auto share = (*loss(statistics))(output, model::target_of(batch, n_step_input, 1, 0), context);
     share.backward();
-    const auto value = groups_.model.sum(std::array{share.item<double>() * n_replicas})[0];
+    const auto value = groups_.ensemble.sum(std::array{share.item<double>() * n_replicas})[0];
     const auto stored = expected_.at(own + "loss").item<double>();
     report.check(prefix(dtype) + own + "loss", std::abs(value - stored) / std::abs(stored), kOutputTolerance);
-    report.check(prefix(dtype) + own + "output", relative_error(output.detach(), expected_.at(own + "output")),
+    // Stored with the members of all model groups of the ensemble.
+    constexpr int64_t members = 2;
+    const auto all_members = groups_.subgroup.all_gather(output.detach().movedim(members, 0)).movedim(0, members);
+    report.check(prefix(dtype) + own + "output", relative_error(all_members, expected_.at(own + "output")),
                  kOutputTolerance);
     Tensors gradients;
     for (const auto& item : network->named_parameters()) {
@@ -170,6 +209,8 @@ void RankOfCase::compare_gradients(CaseReport& report, const Tensors& in_double,
         if (begin == std::string::npos)
             continue;
         const auto name = stored.substr(begin);
+        // The original's gradients of an ensemble are too small by the number of its model groups (spec §6.4).
+        const auto truth = expected * groups_.layout.subgroup_size();
         if (!in_double.contains(name)) {
             report.check(prefix(at::kDouble) + stored + " (not computed)", std::nan(""), 0);
             continue;
@@ -182,7 +223,7 @@ void RankOfCase::compare_gradients(CaseReport& report, const Tensors& in_double,
                 report.check(prefix(dtype) + stored + " (zero, over the whole gradient)",
                              found.norm().item<double>() / whole, kZeroGradient);
             else
-                report.check(prefix(dtype) + stored, relative_error(found, expected),
+                report.check(prefix(dtype) + stored, relative_error(found, truth),
                              std::max(kGradientTolerance, kRoundingMargin * rounding));
         }
     }
@@ -246,10 +287,6 @@ CaseReport verify_distributed_case(const fs::path& folder, const json& descripti
     std::set<std::string> not_run;
     for (size_t i = 0; i < runs.size(); ++i) {
         const int world = runs[i].at("world");
-        if (runs[i].value("gpus_per_ensemble", 1) > 1) {
-            not_run.insert("ensembles over several processes are not there yet");
-            continue;
-        }
         const parallel::PrivateFolder results;
         start(folder, i, world, results.path());
         for (int rank = 0; rank < world; ++rank) {
