@@ -151,8 +151,10 @@ void write_json(const Plan& plan, std::ostream& out)
     if (plan.traffic && !plan.traffic->groups.empty())
         result["halos"] = halo_json(*plan.traffic, plan.copies());
     if (plan.reading)
-        result["reading"] = {{"bytes_of_a_date", plan.reading->whole_bytes},
-                             {"bytes_of_the_busiest_process", plan.reading->decoded_bytes},
+        result["reading"] = {{"readers_of_a_sample", plan.reading->n_readers},
+                             {"bytes_of_a_date", plan.reading->whole_bytes},
+                             {"bytes_of_the_busiest_process", plan.reading->decoded_bytes()},
+                             {"redistributed", plan.reading->reads_ranges},
                              {"block_bytes", plan.reading->block_bytes},
                              {"field_bytes", plan.reading->field_bytes}};
     if (plan.is_ensemble()) {
@@ -167,13 +169,20 @@ void write_json(const Plan& plan, std::ostream& out)
 void write_reading(const Plan& plan, std::ostream& out)
 {
     const auto& reading = *plan.reading;
-    const int parts = plan.layout.model_size();
     out << fmt::format("reading          a date is {} decoded, in blocks of {} (a field has {})",
                        bytes_text(double(reading.whole_bytes)), bytes_text(double(reading.block_bytes)),
                        bytes_text(double(reading.field_bytes)));
-    if (parts > 1)
-        out << fmt::format("; one of {} processes that read only their own cells would decode up to {:.0f} % of it",
-                           parts, 100 * double(reading.decoded_bytes) / double(reading.whole_bytes));
+    const auto percent = [&](int64_t bytes) {
+        return 100 * double(bytes) / double(std::max<int64_t>(1, reading.whole_bytes));
+    };
+    if (plan.layout.model_size() > 1 || reading.n_readers > 1)
+        out << fmt::format("\n                 each of {} processes that read a sample between them decodes up to "
+                           "{:.0f} % of it: {}",
+                           reading.n_readers, percent(reading.decoded_bytes()),
+                           reading.reads_ranges ? fmt::format("equal ranges, then redistributed (its own cells are "
+                                                              "scattered and would be {:.0f} %)",
+                                                              percent(reading.own_bytes))
+                                                : "its own cells");
     out << "\n";
 }
 

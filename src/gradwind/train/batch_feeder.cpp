@@ -80,7 +80,8 @@ struct GpuCopy {
 
 struct BatchFeeder::State {
     State(std::shared_ptr<const data::Dataset> data, std::vector<std::vector<int64_t>> batches, FeederOptions feeder)
-        : dataset(std::move(data)), options(std::move(feeder)),
+        : dataset(feeder.cells ? data::select_cells(std::move(data), *feeder.cells) : std::move(data)),
+          options(std::move(feeder)),
           loader(dataset, loader_options(*dataset, options), requests_from(std::move(batches)))
     {
         if (!options.device.is_cpu())

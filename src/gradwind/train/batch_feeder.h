@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Batches on the device where they are needed, read ahead of the steps that use them.
 #pragma once
+#include "gradwind/data/cells.h"
 #include "gradwind/data/loader.h"
 
 #include <ATen/core/Tensor.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace gradwind::train
@@ -17,7 +19,8 @@ struct FeederOptions {
     at::ScalarType dtype = at::kFloat;
     int64_t n_threads = 1;
     int64_t prefetch_batches = 2;
-    std::vector<int64_t> relative_indices; ///< dates of a sample, in steps of the data set
+    std::vector<int64_t> relative_indices;      ///< dates of a sample, in steps of the data set
+    std::optional<data::CellRanges> cells = {}; ///< that are read; nothing: all
 };
 
 /// Values as the data set holds them, and where they come from.

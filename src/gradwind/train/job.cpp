@@ -110,6 +110,19 @@ void set_deterministic(const TrainSettings& settings)
     at::globalContext().setDeterministicCuDNN(settings.deterministic);
 }
 
+/// How the processes of a reader group, or of an ensemble whose members see the same samples, read one between them.
+std::shared_ptr<const CellReader> cell_reader(const Job& job, const std::shared_ptr<const data::Dataset>& dataset)
+{
+    const auto& groups = job.groups;
+    const auto& readers = groups.subgroup.size() > 1 ? groups.ensemble : groups.reader;
+    std::vector<std::vector<int64_t>> own;
+    for (const int rank : readers.members()) {
+        const auto rows = job.share->partition.rows(groups.layout.place(rank).model_rank);
+        own.emplace_back(rows.begin(), rows.end());
+    }
+    return std::make_shared<CellReader>(readers, dataset, own);
+}
+
 bool has_validation(const Config& config, const std::string& dataset_name)
 {
     return config.has("dataloader.validation.datasets." + dataset_name + ".dataset_config");
@@ -145,6 +158,8 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
             .dtype = at::kFloat,
             .training = nullptr,
             .validation = nullptr,
+            .training_cells = nullptr,
+            .validation_cells = nullptr,
             .variables = {},
             .statistics = {},
             .processors = nullptr,
@@ -182,16 +197,13 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
     job.sharding = share_nodes(config, graph, name, job.groups.model);
     job.share = std::make_shared<loss::GridShare>(loss::GridShare{
         job.groups.model, job.sharding.partition(name, job.training->n_cells()), job.sharding.own_rows(name)});
+    job.training_cells = cell_reader(job, job.training);
+    if (job.validation)
+        job.validation_cells = cell_reader(job, job.validation);
     job.model = make_model(config, job.settings, graph, job.variables, job.statistics, job.sharding);
     job.model->to(job.dtype);
     job.model->to(job.device);
     return job;
-}
-
-at::Tensor Job::own_cells(const at::Tensor& values) const
-{
-    constexpr int64_t cells = 3;
-    return share->rows.of(values, cells).contiguous();
 }
 
 loss::LossContext Job::loss_context(const model::BatchMasks& masks) const

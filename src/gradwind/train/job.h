@@ -8,6 +8,7 @@
 #include "gradwind/model/noise_source.h"
 #include "gradwind/model/processors.h"
 #include "gradwind/parallel/world.h"
+#include "gradwind/train/cell_reader.h"
 #include "gradwind/train/run_state.h"
 #include "gradwind/train/setup.h"
 
@@ -33,7 +34,8 @@ struct Job {
     std::shared_ptr<const parallel::MemberExchange> members{}; ///< with the ranks that hold the others of an ensemble
     at::Device device = at::kCPU;
     at::ScalarType dtype = at::kFloat;
-    std::shared_ptr<const data::Dataset> training, validation; ///< validation is null where there is none
+    std::shared_ptr<const data::Dataset> training, validation;              ///< validation is null where there is none
+    std::shared_ptr<const CellReader> training_cells{}, validation_cells{}; ///< of these, what this process reads
     VariableTable variables;
     Statistics statistics; ///< of the training data, as the normaliser left them
     std::unique_ptr<model::Processors> processors;
@@ -43,8 +45,6 @@ struct Job {
     std::vector<loss::MetricRange> ranges;
 
     [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }
-    /// The cells of a batch that this process works on. @param values  [samples, T, members, cells, variables]
-    [[nodiscard]] at::Tensor own_cells(const at::Tensor& values) const;
     /// What the loss has to know about a batch of this process. @param masks  of its processing
     [[nodiscard]] loss::LossContext loss_context(const model::BatchMasks& masks) const;
     /// The noise of this process's members in one batch. @param samples  of the batch: numbers that tell them apart

@@ -164,7 +164,8 @@ void RunLoop::train_epoch()
          .dtype = job_.dtype,
          .n_threads = job_.settings.training.n_workers,
          .prefetch_batches = job_.settings.prefetch_batches,
-         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout),
+         .cells = job_.training_cells->cells()});
     while (sampler_.next_step() < sampler_.n_steps()) {
         if (finished() || interrupted_)
             return;

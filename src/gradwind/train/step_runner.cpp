@@ -135,7 +135,8 @@ void StepRunner::repeat_backward(const StepSamples& samples, const StepOutcome& 
          .dtype = job_.dtype,
          .n_threads = 1,
          .prefetch_batches = 1,
-         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout),
+         .cells = job_.training_cells->cells()});
     engine_.begin_step();
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
@@ -153,7 +154,7 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     auto raw = feeder.next();
     clock_.ended(StepPhase::Read);
     hooks_.was_read(raw);
-    raw.values = job_.own_cells(raw.values);
+    raw.values = job_.training_cells->own(raw.values);
     const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
     auto context = job_.loss_context(masks);
     if (job_.loss->additive())

@@ -3,10 +3,10 @@
 #include "gradwind/train/step_traffic.h"
 
 #include "gradwind/core/error.h"
-#include "gradwind/data/cells.h"
 #include "gradwind/data/decode_tally.h"
 #include "gradwind/parallel/window_plan.h"
 #include "gradwind/train/batch_check.h"
+#include "gradwind/train/cell_reader.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/step_runner.h"
 
@@ -14,6 +14,7 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
+#include <array>
 
 namespace gradwind::train
 {
@@ -151,22 +152,55 @@ StepTraffic predict_step_traffic(const Config& config, int model_size)
     return result;
 }
 
+namespace
+{
+
+/// The cells of every process of a model group.
+parallel::Partition cut_cells(const Config& config, const std::string& dataset_name, int64_t n_cells, int n_parts)
+{
+    if (n_parts == 1 || config.get<std::string>("training.strategy.partition", "contiguous") == "contiguous")
+        return parallel::Partition::contiguous(n_cells, n_parts);
+    std::vector<std::string> notes;
+    const auto graph = obtain_graph(config, notes);
+    return cut_nodes(config, graph, dataset_name, partition_kind(config, graph, n_parts), n_parts).at(dataset_name);
+}
+
+int64_t busiest(const std::shared_ptr<const data::Dataset>& dataset, std::span<const data::CellRanges> parts)
+{
+    int64_t bytes = 0;
+    for (const auto& tally : data::decode_one_date(dataset, parts))
+        bytes = std::max(bytes, tally.bytes);
+    return bytes;
+}
+
+} // namespace
+
 ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout)
 {
-    const auto dataset = open_stage(config, "training", config.at("data.datasets").keys().at(0));
+    const auto name = config.at("data.datasets").keys().at(0);
+    const auto dataset = open_stage(config, "training", name);
     const auto n_cells = dataset->n_cells();
-    std::vector<data::CellRanges> shares = {{0, n_cells}};
-    for (int part = 0; part < layout.model_size(); ++part) {
-        const auto span = parallel::balanced_span(n_cells, layout.model_size(), part);
-        shares.emplace_back(span.begin, span.end());
+    const auto partition = cut_cells(config, name, n_cells, layout.model_size());
+    // Reader groups of a model group are alike: the first one stands for all.
+    const auto readers = layout.subgroup_size() > 1 ? layout.ensemble_ranks(0) : layout.reader_ranks(0, 0);
+    std::vector<std::vector<int64_t>> own;
+    for (const int rank : readers) {
+        const auto rows = partition.rows(layout.place(rank).model_rank);
+        own.emplace_back(rows.begin(), rows.end());
     }
-    const auto tallies = data::decode_one_date(dataset, shares);
-    ReadingPlan plan{.whole_bytes = tallies[0].bytes,
-                     .decoded_bytes = 0,
-                     .block_bytes = tallies[0].block_bytes,
+    const auto whole = data::decode_one_date(dataset, std::array{data::CellRanges(0, n_cells)}).front();
+    const auto parts = own_parts(own);
+    ReadingPlan plan{.n_readers = int(readers.size()),
+                     .whole_bytes = whole.bytes,
+                     .own_bytes = busiest(dataset, parts),
+                     .range_bytes = 0,
+                     .reads_ranges = false,
+                     .block_bytes = whole.block_bytes,
                      .field_bytes = n_cells * int64_t(sizeof(float))};
-    for (size_t part = 1; part < tallies.size(); ++part)
-        plan.decoded_bytes = std::max(plan.decoded_bytes, tallies[part].bytes);
+    if (!are_ranges(parts)) {
+        plan.range_bytes = busiest(dataset, equal_ranges(n_cells, plan.n_readers));
+        plan.reads_ranges = !prefers_own_parts(plan.own_bytes, plan.range_bytes);
+    }
     return plan;
 }
 

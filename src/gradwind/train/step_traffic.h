@@ -53,16 +53,20 @@ struct StepTraffic {
 /// @throws ConfigError, DataError where data set, graph or model cannot be had
 [[nodiscard]] StepTraffic predict_step_traffic(const Config& config, int model_size = 1);
 
-/// What the busiest process would decode of a date if the processes of a model group read a range of the cells each.
-/// (They read whole dates so far.)
+/// What the processes that read a sample between them decode of a date (cell_reader.h).
 struct ReadingPlan {
+    int n_readers = 1;         ///< a reader group, or an ensemble whose members see the same samples
     int64_t whole_bytes = 0;   ///< of a date, decoded
-    int64_t decoded_bytes = 0; ///< of these, by the busiest process
+    int64_t own_bytes = 0;     ///< of these by the busiest process if each reads its own part
+    int64_t range_bytes = 0;   ///< if each reads a range of equal size; 0 where that is not looked at
+    bool reads_ranges = false; ///< which are then redistributed
     int64_t block_bytes = 0;   ///< the least that can be decoded: a block of a chunk, or a chunk
     int64_t field_bytes = 0;   ///< one variable of one member
+    [[nodiscard]] int64_t decoded_bytes() const { return reads_ranges ? range_bytes : own_bytes; }
 };
 
-/// Opens the training data and reads one date. @throws ConfigError, DataError as opening and reading it
+/// Opens the training data, cuts its cells as configured and reads one date. @throws ConfigError, DataError as opening
+/// and reading it
 [[nodiscard]] ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout);
 
 } // namespace gradwind::train

@@ -160,7 +160,8 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
                         .dtype = job_.dtype,
                         .n_threads = job_.settings.validation.n_workers,
                         .prefetch_batches = job_.settings.prefetch_batches,
-                        .relative_indices = relative});
+                        .relative_indices = relative,
+                        .cells = job_.validation_cells->cells()});
     Sums sums;
     BatchScorer scorer(job_, sums);
     for (int64_t i = 0; i < n_batches; ++i) {
@@ -168,7 +169,7 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
         auto raw = feeder.next();
         auto n = double(raw.anchors.size());
         hooks_.weighed(n);
-        raw.values = job_.own_cells(raw.values);
+        raw.values = job_.validation_cells->own(raw.values);
         const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
         const auto context = job_.loss_context(masks);
         const auto noise = job_.noise(NoisePurpose::Validation, step, samples[size_t(i)]);

@@ -13,6 +13,7 @@
 #include <torch/cuda.h>
 
 #include <chrono>
+#include <numeric>
 
 namespace gradwind::tune
 {
@@ -33,9 +34,12 @@ StepReplay::StepReplay(train::Job& job) : job_(job)
                                .dtype = job.dtype,
                                .n_threads = 1,
                                .prefetch_batches = 1,
-                               .relative_indices = relative});
+                               .relative_indices = relative,
+                               .cells = job.training_cells->cells()});
     auto raw = feeder.next();
-    values_ = job.own_cells(raw.values);
+    values_ = job.training_cells->own(raw.values);
+    samples_.resize(raw.anchors.size());
+    std::iota(samples_.begin(), samples_.end(), replica * batch_size);
     context_ = job.loss_context(job.processors->transform(values_, model::Space::Dataset));
     if (job.loss->additive())
         context_.samples = double(batch_size * replicas);
@@ -60,7 +64,9 @@ ReplayStep StepReplay::step(parallel::GradientEngine& engine, const std::functio
     at::Tensor share;
     {
         const AutocastGuard autocast(train::autocast_for(job_.settings.precision, job_.device));
-        share = train::rollout_loss(*job_.model, *job_.loss, values_, job_.settings.task, job_.variables, 1, context_);
+        const auto noise = job_.noise(train::NoisePurpose::Training, 0, samples_);
+        share = train::rollout_loss(*job_.model, *job_.loss, values_, job_.settings.task, job_.variables, 1, context_,
+                                    {}, {job_.settings.members_per_process, &noise});
     }
     engine.begin_backward(parallel::Sync::Reduce);
     share.backward();

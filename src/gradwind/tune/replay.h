@@ -42,6 +42,7 @@ public:
 private:
     train::Job& job_;
     at::Tensor values_;
+    std::vector<int64_t> samples_; ///< positions in the global batch
     loss::LossContext context_;
 };
 
