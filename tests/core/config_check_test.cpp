@@ -79,7 +79,7 @@ const BadInput bad_inputs[] = {
     {"model:\n  processor: {_target_: anemoi.models.GNNProcesor}\n",
      "[config] key `model.processor._target_` (x.yaml:2): unknown layer stack `GNNProcesor` (did you mean "
      "`GNNProcessor`?); "
-     "there are: GNNProcessor, GraphTransformerProcessor, PointWiseMLPProcessor, TransformerProcessor"},
+     "there are: GNNProcessor, GraphTransformerProcessor, NoOpProcessor, PointWiseMLPProcessor, TransformerProcessor"},
     {"model:\n  residual:\n    datasets:\n      data: {step: -1}\n",
      "[config] key `model.residual.datasets.data` (x.yaml:4) needs a `_target_`: the class of the residual"},
     // types
