@@ -72,7 +72,7 @@ struct WorldState : GroupState {
     Environment environment;
     WorldOptions options;
     std::shared_ptr<StoreHandle> store;
-    int n_grids = 0; ///< made so far: each meets in a place of its own in the store
+    int n_meetings = 0; ///< sets of groups made so far: each meets in a place of its own in the store
 };
 
 std::shared_ptr<Backend> connect(const WorldState& world, const std::string& scope, int rank, int size)
@@ -99,7 +99,7 @@ std::shared_ptr<GroupState> make_subgroup(const std::shared_ptr<WorldState>& wor
     state->rank = static_cast<int>(std::find(members.begin(), members.end(), own) - members.begin());
     GRADWIND_ASSERT(state->rank < static_cast<int>(members.size()));
     if (members.size() > 1)
-        state->backend = connect(*world, fmt::format("{}/{}/{}", name, id, world->n_grids), state->rank,
+        state->backend = connect(*world, fmt::format("{}/{}/{}", name, id, world->n_meetings), state->rank,
                                  static_cast<int>(members.size()));
     return state;
 }
@@ -129,7 +129,7 @@ RankGrid make_rank_grid(const Group& world, int row_size, const std::string& nam
         return {Group::self(name), world};
     const auto state = std::dynamic_pointer_cast<WorldState>(world.state());
     GRADWIND_ASSERT(state != nullptr);
-    ++state->n_grids;
+    ++state->n_meetings;
     const int row = world.rank() / row_size, column = world.rank() % row_size;
     std::vector<int> in_row, in_column;
     for (int place = 0; place < row_size; ++place)
@@ -199,6 +199,7 @@ Groups make_groups(const Layout& layout, const Group& world)
     const auto state = std::dynamic_pointer_cast<detail::WorldState>(world.state());
     GRADWIND_ASSERT(state != nullptr);
     const Place place = layout.place(world.rank());
+    ++state->n_meetings; // addresses of groups that were made before, and are gone, would still be found in the store
     return detail::or_comm_error("making the groups of the layout", [&]() -> Groups {
         const int readers_per_model = layout.model_size() / layout.reader_size();
         const auto group = [&](const char* name, int id, const std::vector<int>& members) {
