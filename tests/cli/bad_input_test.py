@@ -165,7 +165,7 @@ ROWS = [
         "system.input.dataset=other.zarr", CONFIG, "another data set"),
     Row("no such graph", "graph inspect absent.safetensors", DATA, "absent.safetensors"),
     # model
-    Row("network not available", TRAIN + " model.latent_aggregator._target_=ConcatAggregator", CONFIG, "not available yet"),
+    Row("layers not available", TRAIN + " model.layer_kernels.Linear.bias=false", CONFIG, "not available yet"),
     Row("chunks that do not divide", TRAIN + " model.processor.num_chunks=3", CONFIG, "num_chunks"),
     # layout and launch
     Row("no processes", TRAIN + " --nproc 0", CONFIG, "nproc"),
@@ -200,7 +200,7 @@ ROWS = [
     Row("no state", RESUME, CHECKPOINT, "state.json", remove(LAST + "/state.json")),
     Row("state that is no JSON", RESUME, CHECKPOINT, "state.json", write(LAST + "/state.json", "{")),
     Row("other variables", RESUME + " data.datasets.data.forcing=[cos_latitude,insolation,z_500]", CHECKPOINT, "data.datasets.data.forcing"),
-    Row("other channels", RESUME + " model.num_channels=16", CONFIG, "must agree"),
+    Row("other channels", RESUME + " model.num_channels=16", CHECKPOINT, "model.num_channels: was 8, is 16"),
     Row("full disk", TRAIN, CHECKPOINT, "cannot write", before="trap '' XFSZ; ulimit -f 40; "),
     # forecast and verify
     Row("forecast of no run", "forecast absent", CHECKPOINT, "absent"),
