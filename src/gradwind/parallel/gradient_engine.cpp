@@ -5,19 +5,16 @@
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/agree.h"
 #include "gradwind/parallel/bucket_table.h"
-#include "gradwind/parallel/bucket_watch.h"
 #include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/exchange.h"
-#include "gradwind/parallel/lane.h"
 #include "gradwind/parallel/low_rank.h"
 #include "gradwind/parallel/ready_tracker.h"
+#include "gradwind/parallel/step_timing.h"
 
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <mutex>
-#include <optional>
 
 namespace gradwind::parallel
 {
@@ -27,8 +24,7 @@ class GradientEngine::Impl
 public:
     Impl(std::vector<NamedParameter> parameters, Group world, EngineOptions options)
         : world_(std::move(world)), options_(in_one_world(std::move(options))),
-          arena_(checked(std::move(parameters)), granule_bytes()),
-          stopwatch_(detail::make_stopwatch(arena_.parameters().front().tensor.device())),
+          arena_(checked(std::move(parameters)), granule_bytes()), timing_(arena_.parameters().front().tensor.device()),
           tracker_(
               arena_, [this](size_t index) { on_ready(index); }, [this](size_t index) { on_late(index); })
     {
@@ -67,10 +63,7 @@ public:
             return;
         }
         reduce_begun_ = true;
-        start_ = Clock::now();
-        stopwatch_->note(kBackward);
-        if (watch_next_)
-            watch_.emplace(start_);
+        timing_.begin_backward();
         buckets_.begin();
         tracker_.begin(recording_ ? detail::ReadyTracker::Mode::Record : detail::ReadyTracker::Mode::Count);
     }
@@ -78,9 +71,8 @@ public:
     void finish()
     {
         if (!reduce_begun_)
-            start_ = Clock::now(); // a rank without samples
-        const double begin = now();
-        stopwatch_->note(kFinish);
+            timing_.begin_without_backward();
+        timing_.begin_finish();
         tracker_.end();
         check_gradient_views();
         if (recording_)
@@ -91,18 +83,9 @@ public:
             while (launched_ < buckets_.size())
                 launch_next();
         }
-        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
-            const double before = now();
-            exchange().wait(bucket);
-            report_.buckets[bucket].waited = now() - before;
-            report_.buckets[bucket].on_wire = exchange().wire_bytes(bucket);
-        }
-        stopwatch_->note(kSummed);
-        if (watch_)
-            end_watch();
-        report_.began = start_;
-        report_.backward = begin;
-        report_.launched_in_backward = launched_before;
+        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket)
+            timing_.wait(bucket, exchange());
+        timing_.end(launched_before);
         launched_ = 0;
         reduce_begun_ = false;
         ++reduced_steps_;
@@ -116,16 +99,9 @@ public:
             low_rank_->discard_step();
     }
 
-    const BucketReport& report()
-    {
-        if (reduced_steps_ > 0)
-            report_.exposed = stopwatch_->seconds(kFinish, kSummed);
-        return report_;
-    }
-
+    [[nodiscard]] const BucketReport& report() { return timing_.report(); }
+    void watch_next_step() { timing_.watch_next_step(); }
     void expect_new_graph() { recording_ = true; }
-
-    void watch_next_step() { watch_next_ = true; }
 
     void replan(std::vector<int64_t> ends)
     {
@@ -202,9 +178,6 @@ public:
     int64_t reduced_steps_ = 0;
 
 private:
-    using Clock = std::chrono::steady_clock;
-    enum Mark : size_t { kBackward, kFinish, kSummed, kFirstBucket };
-
     /// In a world of one there is nothing to share.
     [[nodiscard]] EngineOptions in_one_world(EngineOptions options) const
     {
@@ -267,8 +240,6 @@ private:
         }
     }
 
-    [[nodiscard]] double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
-
     [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
     [[nodiscard]] detail::Exchange& exchange() { return compressed_ ? *low_rank_ : *dense_; }
 
@@ -287,18 +258,19 @@ private:
             ends = detail::at_multiples(ends, granule_bytes() / arena_.element_bytes());
         buckets_.lay_out(arena_, std::move(ends));
         exchange().lay_out(arena_, buckets_.ends());
-        report_.buckets.assign(buckets_.size(), {});
         share_.owned.clear();
         pieces_.clear();
+        std::vector<int64_t> bytes;
         for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
             const int64_t begin = buckets_.begin_of(bucket), end = buckets_.ends()[bucket];
-            report_.buckets[bucket].bytes = (end - begin) * arena_.element_bytes();
+            bytes.push_back((end - begin) * arena_.element_bytes());
             if (!is_shared())
                 continue;
             const Span own = detail::part_of(begin, end, share_.group);
             share_.owned.push_back(own);
             pieces_.push_back({.offset = own.begin, .dense = arena_.gradients().narrow(0, own.begin, own.size)});
         }
+        timing_.lay_out(bytes);
         if (!is_shared())
             pieces_.push_back({.offset = 0, .dense = arena_.gradients()});
     }
@@ -311,7 +283,7 @@ private:
             if (!buckets_.count_down(bucket))
                 continue;
             const std::lock_guard lock(launch_mutex_);
-            report_.buckets[bucket].ready = now();
+            timing_.ready(bucket);
             // In the order of the plan only: the order is part of what all ranks agree on.
             while (launched_ < buckets_.size() && buckets_.is_complete(launched_))
                 launch_next();
@@ -331,27 +303,12 @@ private:
 
     void launch_next()
     {
-        auto& timing = report_.buckets[launched_];
         if (!buckets_.is_complete(launched_) || !reduce_begun_)
-            timing.ready = now(); // finish() decides that nothing more will come
-        timing.launched = now();
+            timing_.ready(launched_); // finish() decides that nothing more will come
+        timing_.launch(launched_);
         exchange().launch(launched_);
-        if (watch_) {
-            stopwatch_->note(kFirstBucket + launched_);
-            watch_->launched(exchange().probe(launched_));
-        }
+        timing_.launched(launched_, exchange());
         ++launched_;
-    }
-
-    void end_watch()
-    {
-        const auto summed = watch_->stop();
-        watch_.reset();
-        watch_next_ = false;
-        for (size_t bucket = 0; bucket < report_.buckets.size(); ++bucket) {
-            report_.buckets[bucket].summed = summed[bucket];
-            report_.buckets[bucket].launched_on_device = stopwatch_->seconds(kBackward, kFirstBucket + bucket);
-        }
     }
 
     /// All ranks adopt the order of the first rank that had a backward, and the largest counts of any.
@@ -383,18 +340,14 @@ private:
 
     std::unique_ptr<detail::Exchange> dense_;
     std::unique_ptr<detail::LowRankExchange> low_rank_; ///< null without compression
-    std::unique_ptr<detail::Stopwatch> stopwatch_;
+    detail::StepTiming timing_; ///< after the exchanges: it may still be asking them when a step has failed
     detail::ReadyTracker tracker_;
-    BucketReport report_;
-    bool watch_next_ = false;
-    std::optional<detail::BucketWatch> watch_; ///< of the step under way
-    bool compressed_ = false;                  ///< gradients go through low_rank_
-    std::vector<GradientPiece> pieces_;        ///< of a dense step
-    std::mutex launch_mutex_;                  ///< guards launched_ and what launching touches
+    bool compressed_ = false;           ///< gradients go through low_rank_
+    std::vector<GradientPiece> pieces_; ///< of a dense step
+    std::mutex launch_mutex_;           ///< guards launched_ and what launching touches
     size_t launched_ = 0;
     bool recording_ = true;
     bool reduce_begun_ = false;
-    Clock::time_point start_;
 };
 
 GradientEngine::GradientEngine(std::vector<NamedParameter> parameters, Group world, EngineOptions options)

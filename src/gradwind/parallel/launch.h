@@ -25,7 +25,7 @@ struct Rendezvous {
     std::filesystem::path file; ///< of a store in a folder that all processes share; empty: use host and port
     std::string host;           ///< where rank 0 runs
     int port = 0;
-    bool served = false; ///< somebody already listens there (torchrun's agent); else rank 0 has to
+    bool served = false; ///< torchrun's agent listens there: rank 0 serves the next port, else this one
 };
 
 /// This process's place in the job.
