@@ -3,6 +3,7 @@
 // build_model: from the `model` section to the network.
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/model/build_checks.h"
 #include "gradwind/model/encoder_processor_decoder.h"
 #include "gradwind/model/options.h"
 
@@ -106,15 +107,6 @@ int64_t destination_width(const DatasetParts& dataset, const NodeAttributes& att
     return width;
 }
 
-/// Refuses a latent of another width than a part works with.
-void require_width(const Config& section, int64_t channels, int64_t latent)
-{
-    GRADWIND_CHECK(channels == latent, ConfigError,
-                   "[model] {} has {} channels, but the latent it works on has {}; the parts must agree (only a "
-                   "GraphTransformerBackwardMapper may have another width)",
-                   section.where(), channels, latent);
-}
-
 /// Columns of what a decoder works on and of what it makes.
 struct DecoderWidths {
     int64_t latent = 0, destination = 0, out = 0;
@@ -165,20 +157,6 @@ std::shared_ptr<Processor> build_processor(const PartConfig& part, const Network
     return std::make_shared<GraphTransformerProcessor>(graph_transformer_options(part, edge_width), layers);
 }
 
-void require_target(const Config& section, const std::vector<std::string>& available,
-                    const std::vector<std::string>& planned)
-{
-    if (std::find(available.begin(), available.end(), section.target()) == available.end())
-        refuse_target(section, available, planned);
-}
-
-void check_whole(const Config& root)
-{
-    if (root.has("model") && root.at("model").has("_target_"))
-        require_target(root.at("model"), {"AnemoiModelEncProcDec", "AnemoiEnsModelEncProcDec"},
-                       {"AnemoiModelEncProcDecHierarchical", "AnemoiModelAutoEncoder", "AnemoiModelInterpEncProcDec"});
-}
-
 NetworkParts::Aggregate aggregate_of(const Config& root)
 {
     using Aggregate = NetworkParts::Aggregate;
@@ -192,44 +170,6 @@ NetworkParts::Aggregate aggregate_of(const Config& root)
     if (found == known.end())
         refuse_target(section, {"SumAggregator", "MeanAggregator", "ConcatAggregator"}, {});
     return found->second;
-}
-
-/// Refuses parts that are not available, before edges are asked of the graph that only those parts could do without.
-void check_parts(const std::vector<NamedMapper>& encoders, const Config& processor,
-                 const std::vector<NamedMapper>& decoders)
-{
-    for (const auto& encoder : encoders)
-        require_target(
-            encoder.part.section,
-            {"GNNForwardMapper", "GraphTransformerForwardMapper", "TransformerForwardMapper", "PointWiseForwardMapper"},
-            {});
-    require_target(
-        processor,
-        {"GNNProcessor", "GraphTransformerProcessor", "TransformerProcessor", "PointWiseMLPProcessor", "NoOpProcessor"},
-        {});
-    for (const auto& decoder : decoders) {
-        require_target(decoder.part.section,
-                       {"GNNBackwardMapper", "GraphTransformerBackwardMapper", "TransformerBackwardMapper",
-                        "PointWiseBackwardMapper"},
-                       {});
-        GRADWIND_CHECK(decoder.datasets.size() == 1, ConfigError,
-                       "[model] {}: the decoder `{}` must write one data set, found {}", decoder.part.section.where(),
-                       decoder.key, decoder.datasets.size());
-    }
-}
-
-/// Nodes that are their own hidden nodes can only be worked on one by one.
-void check_nodes(const NetworkParts& parts, const NamedMapper& mapper)
-{
-    const auto& section = mapper.part.section;
-    if (section.target() != "PointWiseForwardMapper" && section.target() != "PointWiseBackwardMapper")
-        return;
-    const auto count = [&](const std::string& name) { return parts.node_attributes->coordinates(name).size(0); };
-    for (const auto& name : mapper.datasets)
-        GRADWIND_CHECK(count(name) == count(parts.hidden_nodes), ConfigError,
-                       "[model] {}: point-wise mappers need as many hidden nodes as data nodes; set "
-                       "model.model.hidden_nodes_name to `{}`",
-                       section.where(), name);
 }
 
 /// What makes a model one of an ensemble, the noise apart.
@@ -250,21 +190,6 @@ int64_t member_columns(const NetworkParts& parts, const VariableTable& variables
     return parts.encoder_input == NetworkParts::EncoderInput::Fields
                ? 1
                : 1 + int64_t(variables.model_input_prognostic().size());
-}
-
-/// A conditional normalisation needs noise of its width, and noise that conditions one needs such a normalisation.
-void check_condition(const NetworkParts& parts, int64_t width, const Config& processor, const Config& root)
-{
-    const int64_t offered = parts.noise ? parts.noise->condition_width() : 0;
-    GRADWIND_CHECK(width == 0 || offered == width, ConfigError,
-                   "[model] {}: the layer kernel ConditionalLayerNorm has condition_shape {}, but the model conditions "
-                   "with {} columns of noise; it needs an AnemoiEnsModelEncProcDec with a NoiseConditioning of as many "
-                   "noise_channels_dim",
-                   processor.where(), width, offered);
-    GRADWIND_CHECK(offered == 0 || width != 0, ConfigError,
-                   "[model] {}: a NoiseConditioning conditions nothing, because {} has no ConditionalLayerNorm among "
-                   "its layer_kernels",
-                   root.at("noise_injector").where(), processor.where());
 }
 
 std::shared_ptr<const NodeSharing> node_sharing(const ModelInputs& inputs, const std::string& source,
