@@ -9,6 +9,7 @@
 //   exchange_bench --nproc 2 --compute profile --profile gnn.json --tune 4 (what `gradwind tune` says about that)
 //   exchange_bench --host-time                                             (1000 small parameters: microseconds a step)
 // Prints a JSON object a line. bench/peers/exchange_ddp.py runs torch's variants on the same tensors.
+#include "bench/allocation_counter.h"
 #include "bench/exchange_network.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/gradient_engine.h"
@@ -25,39 +26,15 @@
 #include <torch/cuda.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
-#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 #include <thread>
-
-namespace
-{
-std::atomic<int64_t> n_allocations = 0;
-}
-
-// Counts what the host allocates, so that a step can be shown to allocate nothing.
-void* operator new(std::size_t size)
-{
-    n_allocations.fetch_add(1, std::memory_order_relaxed);
-    if (void* memory = std::malloc(size == 0 ? 1 : size))
-        return memory;
-    throw std::bad_alloc();
-}
-void operator delete(void* memory) noexcept
-{
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept
-{
-    std::free(memory);
-}
 
 namespace
 {

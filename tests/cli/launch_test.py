@@ -4,7 +4,7 @@
 """Two processes train the same weights, bit for bit, whoever starts them: --nproc, torchrun, mpirun or srun.
 torchrun and mpirun are left out where they are not installed or do not run; $GRADWIND_TORCHRUN names another torchrun, of any
 PyTorch. Slurm is stood in for by two processes with its variables.
-usage: launch_test.py GRADWIND_EXECUTABLE"""
+usage: launch_test.py GRADWIND_EXECUTABLE EXAMPLES_FOLDER"""
 import os
 import pathlib
 import shutil
@@ -12,53 +12,6 @@ import subprocess
 import sys
 import tempfile
 
-RECIPE = """
-dates: {start: 2000-01-01T00:00:00, end: 2000-01-04T18:00:00, frequency: 6h}
-input:
-  join:
-    - planetary_waves: {grid: o3, level: 500, param: [u, v], waves: 2, max_n: 3, seed: 1}
-    - forcings: {template: "${input.join.0.planetary_waves}", param: [cos_latitude]}
-"""
-CONFIG = """
-defaults: [{data: zarr}, {dataloader: native_grid}, {diagnostics: evaluation}, {system: example}, {model: gnn},
-           {task: forecaster}, {training: single}, _self_]
-system: {hardware: {accelerator: cpu, num_gpus_per_node: 2, num_nodes: 1}, input: {dataset: waves.zarr}}
-data:
-  frequency: 6h
-  datasets:
-    data:
-      forcing: [cos_latitude]
-      diagnostic: []
-      processors: {normalizer: {_target_: InputNormalizer, config: {default: mean-std, std: [], max: [], none: []}}}
-dataloader:
-  num_workers: {training: 1, validation: 1}
-  batch_size: {training: 2, validation: 2}
-  training: {datasets: {data: {start: null, end: 2000-01-03}}}
-  validation: {datasets: {data: {start: 2000-01-04, end: null}}}
-graph:
-  overwrite: true
-  nodes:
-    data: {node_builder: {_target_: AnemoiDatasetNodes, dataset: "${system.input.dataset}"},
-           attributes: {area_weight: {_target_: SphericalAreaWeights, norm: unit-max}}}
-    hidden: {node_builder: {_target_: TriNodes, resolution: 1}}
-  attributes:
-    edges: {edge_length: {_target_: EdgeLength, norm: unit-std}, edge_dirs: {_target_: EdgeDirection, norm: unit-std}}
-  edges:
-  - {source_name: data, target_name: hidden, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 6}],
-     attributes: "${graph.attributes.edges}"}
-  - {source_name: hidden, target_name: hidden, edge_builders: [{_target_: MultiScaleEdges, x_hops: 1, scale_resolutions: 1}],
-     attributes: "${graph.attributes.edges}"}
-  - {source_name: hidden, target_name: data, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 3}],
-     attributes: "${graph.attributes.edges}"}
-  post_processors: []
-model: {num_channels: 8, processor: {num_layers: 1, num_chunks: 1}, bounding: []}
-task: {timestep: 6H}
-training:
-  max_steps: 3
-  max_epochs: null
-  metrics: {datasets: {data: []}}
-  optimization: {lr: 1.0e-2, lr_scheduler: {warmup_t: 1}}
-"""
 TIMEOUT_S = 120
 LAUNCHER_VARIABLES = ("SLURM_", "OMPI_", "PMI_", "PMIX_", "MPI_")
 
@@ -99,14 +52,14 @@ def can_start(prefix: list[str]) -> bool:
 
 def main() -> int:
     gradwind = str(pathlib.Path(sys.argv[1]).resolve())
-    train = [gradwind, "train", "waves.yaml"]
+    examples = pathlib.Path(sys.argv[2]).resolve()
+    train = [gradwind, "train", str(examples / "gnn.yaml"), "system.input.dataset=waves.zarr",
+             "system.hardware.num_gpus_per_node=2", "training.max_steps=3"]
     torchrun = [os.environ.get("GRADWIND_TORCHRUN", "torchrun"), "--no_python", "--nproc_per_node", "2", "--master_port", str(20000 + os.getpid() % 10000)]
     mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-np", "2"]
     with tempfile.TemporaryDirectory(prefix="gradwind-launch-") as name:
         folder = pathlib.Path(name)
-        (folder / "recipe.yaml").write_text(RECIPE)
-        (folder / "waves.yaml").write_text(CONFIG)
-        run([gradwind, "dataset", "create", "recipe.yaml", "waves.zarr"], folder)
+        run([gradwind, "dataset", "create", str(examples / "waves.yaml"), "waves.zarr"], folder)
         said = {"--nproc": run([*train, "--run", "nproc", "--nproc", "2"], folder),
                 "srun": run_as_slurm([*train, "--run", "srun"], folder)}
         for launcher, prefix in (("torchrun", torchrun), ("mpirun", mpirun)):

@@ -10,12 +10,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
-#include <csignal>
 #include <cstdlib>
 #include <set>
-#include <thread>
 
 namespace gradwind::train
 {
@@ -130,14 +127,7 @@ TEST(EnsembleLayouts, ACheckpointGoesOnWithMembersElsewhereAndItsForecastsAgree)
 {
     const TinyTraining training;
     if (testing::in_rank())
-        run_child(training, [](int64_t step) {
-            const char* stop = std::getenv("GRADWIND_TEST_STOP");
-            if (!stop)
-                return;
-            std::this_thread::sleep_for(std::chrono::milliseconds(300)); // ranks ask about signals twice a second
-            if (step == std::atoll(stop))
-                ::raise(SIGTERM);
-        });
+        run_child(training, stop_where_asked);
     const auto run = [](const std::string& name, const LayoutCase& layout, int stop, bool resume) {
         if (stop > 0)
             ::setenv("GRADWIND_TEST_STOP", std::to_string(stop).c_str(), 1);

@@ -8,11 +8,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
-#include <csignal>
 #include <cstdlib>
-#include <thread>
 
 namespace gradwind::train
 {
@@ -162,14 +159,7 @@ TEST(LawOfLayouts, ACheckpointGoesOnWithAModelGroupOfAnotherSize)
 {
     const TinyTraining training;
     if (testing::in_rank())
-        run_child(training, [](int64_t step) {
-            const char* stop = std::getenv("GRADWIND_TEST_STOP");
-            if (!stop)
-                return;
-            std::this_thread::sleep_for(std::chrono::milliseconds(100)); // ranks ask about signals twice a second
-            if (step == std::atoll(stop))
-                ::raise(SIGTERM);
-        });
+        run_child(training, stop_where_asked);
     const auto run = [](const char* name, int n_processes, int model_size, const char* partition, int stop) {
         const int batch = 12 / (n_processes / model_size);
         const TinyRun tiny{.name = name,

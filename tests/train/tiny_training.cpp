@@ -14,10 +14,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <sstream>
+#include <thread>
 
 namespace gradwind::train
 {
@@ -196,6 +199,16 @@ void run_child(const TinyTraining& training, const AtStep& at_step, StepHooks* h
     }
     std::cerr << std::flush;
     std::_Exit(code);
+}
+
+void stop_where_asked(int64_t step)
+{
+    const char* stop = std::getenv("GRADWIND_TEST_STOP");
+    if (!stop)
+        return;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    if (step == std::atoll(stop))
+        ::raise(SIGTERM);
 }
 
 std::map<std::string, at::Tensor> weights_of(const fs::path& run_dir)

@@ -61,6 +61,10 @@ std::string start(const TinyRun& run);
 /// What the children of start() do; ends the process. @param at_step  called by every rank @param hooks  or null
 [[noreturn]] void run_child(const TinyTraining& training, const AtStep& at_step = {}, StepHooks* hooks = nullptr);
 
+/// For run_child(): raises SIGTERM after the step that $GRADWIND_TEST_STOP names. Slowly, since ranks ask each other
+/// about signals twice a second and a run that is to be stopped must not be over by then.
+void stop_where_asked(int64_t step);
+
 /// All weights of a run's newest checkpoint by name, as double.
 [[nodiscard]] std::map<std::string, at::Tensor> weights_of(const std::filesystem::path& run_dir);
 /// Rows of metrics.jsonl of one kind.
