@@ -174,7 +174,7 @@ void judge(TuneReport& report, const TuneOptions& options)
     });
     const double gain = fallback.seconds / allowed->seconds - 1;
     const double scatter = std::max(fallback.scatter_s, allowed->scatter_s) / allowed->seconds;
-    const bool is_better = gain >= std::max(kNothing, scatter);
+    const bool is_better = report.learnt.world > 1 && gain >= std::max(kNothing, scatter); // alone, a gain is chance
     report.winner = size_t((is_better ? &*allowed : &fallback) - report.trials.data());
     report.verdict.clear();
     if (report.learnt.world == 1)
