@@ -230,9 +230,12 @@ def configuration(source: pathlib.Path) -> str:
     return text
 
 
-def messages_of(stderr: str) -> list[str]:
-    """The messages of a job. Ranks that meet the same error may all say so; the connections that an error of another
-    rank breaks count only where nothing else was said."""
+def messages_of(stderr: str, command: str) -> list[str]:
+    """The messages of a job: one, if gradwind starts its processes itself. Under another launcher ranks that meet the same
+    error may all say so; the connections that an error of another rank breaks count only where nothing else was said."""
+    if "--nproc" in command:
+        return [line.split("] ", 1)[-1] if line.startswith("[rank ") else line for line in stderr.splitlines()
+                if re.match(r"(\[rank \d+\] )?gradwind: ", line)]
     first = [line for line in stderr.splitlines() if line.startswith("gradwind: ")]
     others = {line.split("] ", 1)[1] for line in stderr.splitlines() if re.match(r"\[rank \d+\] gradwind: ", line)}
     consequences = {line for line in others if "[comm]" in line}
@@ -272,7 +275,7 @@ class Table:
             return [f"did not end within {TIMEOUT_S} s"], ""
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-        messages = messages_of(result.stderr)
+        messages = messages_of(result.stderr, row.command)
         faults = []
         if result.returncode != row.code:
             faults.append(f"exit code {result.returncode}, expected {row.code}")

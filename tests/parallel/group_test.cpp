@@ -261,6 +261,51 @@ TEST(GroupFailure, SilentRankIsATimeout)
     EXPECT_LT(results[0].seconds, kBoundSeconds);
 }
 
+TEST(GroupFailure, AMeetingHasAPatienceOfItsOwnAndSeesWhoHasFailed)
+{
+    using namespace std::chrono_literals;
+    if (in_rank()) {
+        const Group world = rank_world();
+        const bool is_late = world.rank() == 2;
+        if (is_late)
+            std::this_thread::sleep_for(std::chrono::duration<double>(kShort.timeout_seconds + 1));
+        meet(world, "the first meeting", 20s);
+        std::puts("MET");
+        if (is_late) {
+            std::this_thread::sleep_for(1s);
+            world.fail("file of 1979 is damaged");
+            ::_exit(3);
+        }
+        report_comm_error(world, [&] { meet(world, "the second meeting", 20s); });
+        return;
+    }
+    const auto results = run_ranks(3, kShort);
+    for (const int rank : {0, 1}) {
+        const auto& text = results[rank].output;
+        EXPECT_NE(text.find("MET"), std::string::npos) << text;
+        EXPECT_NE(text.find("2 of 3 processes came to the second meeting"), std::string::npos) << text;
+        EXPECT_NE(text.find("rank 2 had failed: file of 1979 is damaged"), std::string::npos) << text;
+        EXPECT_LT(results[rank].seconds, kBoundSeconds + 5) << "long before the patience is at an end";
+    }
+}
+
+TEST(GroupFailure, AMeetingThatSomebodyMissesEndsAndSaysWhere)
+{
+    if (in_rank()) {
+        const Group world = rank_world();
+        if (world.rank() == 0)
+            report_comm_error(world, [&] { meet(world, "a checkpoint", std::chrono::milliseconds(500)); });
+        std::this_thread::sleep_for(std::chrono::seconds(3));
+        return;
+    }
+    const auto results = run_ranks(2, kShort);
+    EXPECT_EQ(results[0].exit_code, 4) << results[0].output;
+    EXPECT_NE(results[0].output.find("rank 0: barrier in group world (ranks 0,1) failed: 1 of 2 processes came to a "
+                                     "checkpoint within 0.5 s"),
+              std::string::npos)
+        << results[0].output;
+}
+
 TEST(GroupFailure, LocalExceptionReachesTheOthersWithItsMessage)
 {
     if (in_rank()) {

@@ -170,6 +170,34 @@ TEST(LocalLaunch, RankZeroPassesThroughAndOthersAreMarked)
         EXPECT_NE(err.find(line), std::string::npos) << err;
 }
 
+/// What a job of three writes to stderr.
+std::string errors_of(const std::string& script, int exit_code)
+{
+    ::testing::internal::CaptureStderr();
+    const int code = launch_shell(script, 3);
+    const std::string err = ::testing::internal::GetCapturedStderr();
+    EXPECT_EQ(code, exit_code) << err;
+    return err;
+}
+
+TEST(LocalLaunch, OneErrorIsOneMessage)
+{
+    EXPECT_EQ(errors_of("echo 'gradwind: [config] no such key' >&2; exit 2", 2).find("no such key"),
+              errors_of("echo 'gradwind: [config] no such key' >&2; exit 2", 2).rfind("no such key"));
+    // One meets an error of its own, the others a connection that it broke, at times earlier than it can say so.
+    EXPECT_EQ(errors_of("if test $GRADWIND_RANK = 1; then sleep 0.3; echo 'gradwind: [data] damaged' >&2; exit 3; "
+                        "else echo 'gradwind: [comm] rank '$GRADWIND_RANK': broken' >&2; exit 4; fi",
+                        3),
+              "[rank 1] gradwind: [data] damaged\n");
+    // Where nobody can say what it was, all say what they saw, and the launcher what became of the process.
+    const auto err = errors_of("test $GRADWIND_RANK = 1 && kill -9 $$; sleep 0.2; "
+                               "echo 'gradwind: [comm] rank '$GRADWIND_RANK': broken' >&2; exit 4",
+                               128 + SIGKILL);
+    for (const char* line : {"[rank 1] was ended by signal 9", "gradwind: [comm] rank 0: broken\n",
+                             "[rank 2] gradwind: [comm] rank 2: broken\n"})
+        EXPECT_NE(err.find(line), std::string::npos) << err;
+}
+
 TEST(LocalLaunch, FirstFailureEndsTheOthersAndIsReturned)
 {
     const auto start = Clock::now();

@@ -46,8 +46,7 @@ int launch(const TrainCommand& command, const fs::path& run_dir)
         arguments.insert(arguments.end(), {"--run", run_dir.string()});
     if (command.record == TrainCommand::Record::Yes)
         arguments.emplace_back("--record");
-    // A rank that was told to stop saves first.
-    return parallel::launch_local(arguments, {.processes = command.nproc, .grace_seconds = 60});
+    return parallel::launch_local(arguments, {.processes = command.nproc});
 }
 
 } // namespace

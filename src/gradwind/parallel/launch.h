@@ -53,14 +53,15 @@ struct Environment {
 /// What launch_local() needs besides the command.
 struct LocalLaunchOptions {
     int processes = 1;
-    /// How long the others have to leave after SIGTERM, once one has failed, before SIGKILL.
+    /// How long the others have to leave once one has failed; then SIGKILL.
     double grace_seconds = 10;
 };
 
 /// Runs a command as n processes of this machine, which meet through a file in a private temporary folder.
 ///
 /// Divides the cores over OMP_NUM_THREADS unless that is set. Rank 0's output passes through; a line that another
-/// rank writes to stderr is marked "[rank k]", its stdout is dropped (every rank logs the same). SIGINT and SIGTERM are
+/// rank writes to stderr is marked "[rank k]", its stdout is dropped (every rank logs the same). An error that several
+/// ranks report is shown once, and broken connections only if no rank says what broke them. SIGINT and SIGTERM are
 /// forwarded. If one process fails the others are ended. No process survives this one. To be called before other
 /// threads are started: they would take the signals.
 /// @param command path of the executable and its arguments

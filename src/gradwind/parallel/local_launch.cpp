@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstring>
+#include <set>
 #include <thread>
 
 namespace gradwind::parallel
@@ -57,7 +59,7 @@ private:
 struct Child {
     int rank = 0;
     pid_t pid = -1;   ///< -1 once it has ended
-    int output = -1;  ///< read end of its stderr; -1 when shared or closed
+    int output = -1;  ///< read end of its stderr; -1 when closed
     std::string line; ///< begun, not ended
 };
 
@@ -70,6 +72,45 @@ void write_all(int fd, const std::string& text)
         done += static_cast<size_t>(n);
     }
 }
+
+/// What the processes say on stderr, put together for one reader: what several say is written once, and a connection
+/// that an error of another process broke is worth a line only where nobody says what the error was.
+class ErrorLines
+{
+public:
+    void add(int rank, const std::string& line)
+    {
+        if (line.starts_with(kBroken))
+            broken_.push_back(marked(rank, line));
+        else if (!line.starts_with(kMessage) || said_.insert(line).second)
+            write_all(STDERR_FILENO, marked(rank, line));
+    }
+    /// A line of the launcher itself about a process.
+    void about(int rank, const std::string& what)
+    {
+        write_all(STDERR_FILENO, fmt::format("[rank {}] {}\n", rank, what));
+    }
+    enum class Cause { Known, Unknown };
+    /// To be called when all have ended.
+    void close(Cause cause)
+    {
+        if (cause == Cause::Unknown)
+            for (const auto& line : broken_)
+                write_all(STDERR_FILENO, line);
+        broken_.clear();
+    }
+
+private:
+    static std::string marked(int rank, const std::string& line)
+    {
+        return rank == 0 ? line + "\n" : fmt::format("[rank {}] {}\n", rank, line);
+    }
+    static constexpr const char* kMessage = "gradwind: ";
+    static constexpr const char* kBroken = "gradwind: [comm] ";
+
+    std::set<std::string> said_;
+    std::vector<std::string> broken_;
+};
 
 /// The processes of one job and what has become of them.
 class LocalJob
@@ -108,10 +149,11 @@ public:
                 term_at_.reset();
             }
             if (kill_at_ && Clock::now() >= *kill_at_)
-                signal_all(SIGKILL);
+                kill_all();
         }
         for (Child& child : children_)
             forward_output(child);
+        lines_.close(is_cause(exit_code_) ? ErrorLines::Cause::Known : ErrorLines::Cause::Unknown);
         return exit_code_;
     }
 
@@ -131,20 +173,17 @@ private:
         entry.rank = rank;
         int pipe_ends[2] = {-1, -1};
         int null_fd = -1;
-        if (rank > 0) {
-            GRADWIND_CHECK(::pipe2(pipe_ends, O_CLOEXEC) == 0, CommError, "[launch] no pipe for rank {}", rank);
-            ::fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
-            null_fd = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-            child.stdout_fd = null_fd;
-            child.stderr_fd = pipe_ends[1];
-            entry.output = pipe_ends[0];
-        }
+        GRADWIND_CHECK(::pipe2(pipe_ends, O_CLOEXEC) == 0, CommError, "[launch] no pipe for rank {}", rank);
+        ::fcntl(pipe_ends[0], F_SETFL, O_NONBLOCK);
+        child.stderr_fd = pipe_ends[1];
+        entry.output = pipe_ends[0];
+        if (rank > 0)
+            child.stdout_fd = null_fd = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
         children_.push_back(entry);
         children_.back().pid = spawn_child(child);
-        if (rank > 0) {
+        ::close(pipe_ends[1]);
+        if (null_fd >= 0)
             ::close(null_fd);
-            ::close(pipe_ends[1]);
-        }
     }
 
     [[nodiscard]] int running() const
@@ -155,9 +194,21 @@ private:
 
     void signal_all(int signal)
     {
+        has_signalled_ = true;
         for (const Child& child : children_)
             if (child.pid > 0)
                 ::kill(child.pid, signal);
+    }
+
+    /// Ends those that did not leave in time; a stopped process hears no other signal.
+    void kill_all()
+    {
+        for (const Child& child : children_)
+            if (child.pid > 0 && !was_killed_)
+                lines_.about(child.rank, fmt::format("did not end within {:g} s of the failure and is killed",
+                                                     options_.grace_seconds));
+        was_killed_ = true;
+        signal_all(SIGKILL);
     }
 
     void wait_for_event()
@@ -177,13 +228,13 @@ private:
                 ::close(child.output);
                 child.output = -1;
                 if (!child.line.empty())
-                    write_all(STDERR_FILENO, fmt::format("[rank {}] {}\n", child.rank, child.line));
+                    lines_.add(child.rank, child.line);
                 child.line.clear();
                 return;
             }
             child.line.append(buffer, static_cast<size_t>(n));
             for (size_t end; (end = child.line.find('\n')) != std::string::npos; child.line.erase(0, end + 1))
-                write_all(STDERR_FILENO, fmt::format("[rank {}] {}\n", child.rank, child.line.substr(0, end)));
+                lines_.add(child.rank, child.line.substr(0, end));
         }
     }
 
@@ -195,6 +246,9 @@ private:
                 continue;
             child.pid = -1;
             const int code = exit_code_of(status);
+            if (WIFSIGNALED(status) && !has_signalled_)
+                lines_.about(child.rank, fmt::format("was ended by signal {} ({})", WTERMSIG(status),
+                                                     ::strsignal(WTERMSIG(status))));
             if (code == 0 || exit_code_ != 0) {
                 // Others see a broken connection, at times before the rank that broke it has ended.
                 if (exit_code_ == int(ExitCode::Communication) && is_cause(code))
@@ -203,8 +257,13 @@ private:
             }
             exit_code_ = code;
             // A broken connection is seldom the cause: the rank that broke it is about to say what is.
-            term_at_ = Clock::now() + (code == int(ExitCode::Communication) ? kTimeForTheCause : Clock::duration(0));
-            kill_at_ = *term_at_ + std::chrono::milliseconds(static_cast<int64_t>(options_.grace_seconds * 1000));
+            const auto now = Clock::now();
+            const std::chrono::milliseconds grace(static_cast<int64_t>(options_.grace_seconds * 1000));
+            // Of a process that a signal ended only the others can say where they missed it.
+            const bool are_others_to_speak = code == int(ExitCode::Communication) || WIFSIGNALED(status);
+            term_at_ =
+                now + (are_others_to_speak ? std::min<Clock::duration>(kTimeForTheCause, grace) : Clock::duration(0));
+            kill_at_ = now + grace;
         }
     }
 
@@ -218,10 +277,12 @@ private:
     LocalLaunchOptions options_;
     PrivateFolder folder_;
     SignalEvents signals_;
+    ErrorLines lines_;
     std::vector<Child> children_;
     static constexpr auto kTimeForTheCause = std::chrono::seconds(2);
     std::optional<Clock::time_point> term_at_, kill_at_;
     int exit_code_ = 0;
+    bool has_signalled_ = false, was_killed_ = false;
 };
 
 } // namespace

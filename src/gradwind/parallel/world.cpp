@@ -11,6 +11,10 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
+#include <algorithm>
+#include <stdexcept>
+#include <thread>
+
 namespace gradwind::parallel
 {
 namespace detail
@@ -72,8 +76,25 @@ struct WorldState : GroupState {
     Environment environment;
     WorldOptions options;
     std::shared_ptr<StoreHandle> store;
-    int n_meetings = 0; ///< sets of groups made so far: each meets in a place of its own in the store
+    int n_grids = 0;      ///< sets of groups made so far: each meets in a place of its own in the store
+    int64_t meetings = 0; ///< so far; equal on all ranks
 };
+
+/// Until all ranks have counted themselves at a key of the store, or one says that it has failed. @return how many came
+int64_t count_arrivals(WorldState& world, const std::string& key, std::chrono::steady_clock::time_point until)
+{
+    using namespace std::chrono_literals;
+    auto& store = *world.store->store;
+    auto here = store.add(key, 1);
+    for (auto pause = 2ms; here < int64_t(world.members.size()) && std::chrono::steady_clock::now() < until;
+         pause = std::min<std::chrono::milliseconds>(2 * pause, 200ms)) {
+        if (!world.health->board()->read().empty())
+            break;
+        std::this_thread::sleep_for(pause);
+        here = store.add(key, 0);
+    }
+    return here;
+}
 
 std::shared_ptr<Backend> connect(const WorldState& world, const std::string& scope, int rank, int size)
 {
@@ -99,7 +120,7 @@ std::shared_ptr<GroupState> make_subgroup(const std::shared_ptr<WorldState>& wor
     state->rank = static_cast<int>(std::find(members.begin(), members.end(), own) - members.begin());
     GRADWIND_ASSERT(state->rank < static_cast<int>(members.size()));
     if (members.size() > 1)
-        state->backend = connect(*world, fmt::format("{}/{}/{}", name, id, world->n_meetings), state->rank,
+        state->backend = connect(*world, fmt::format("{}/{}/{}", name, id, world->n_grids), state->rank,
                                  static_cast<int>(members.size()));
     return state;
 }
@@ -129,7 +150,7 @@ RankGrid make_rank_grid(const Group& world, int row_size, const std::string& nam
         return {Group::self(name), world};
     const auto state = std::dynamic_pointer_cast<WorldState>(world.state());
     GRADWIND_ASSERT(state != nullptr);
-    ++state->n_meetings;
+    ++state->n_grids;
     const int row = world.rank() / row_size, column = world.rank() % row_size;
     std::vector<int> in_row, in_column;
     for (int place = 0; place < row_size; ++place)
@@ -175,8 +196,14 @@ Group connect_world(const Environment& environment, const WorldOptions& options)
         state->rank = environment.rank;
         for (int rank = 0; rank < environment.world; ++rank)
             state->members.push_back(rank);
-        state->store = std::make_shared<detail::StoreHandle>(detail::open_store(environment, options.timeout));
+        const auto patience = std::max(options.timeout, options.start_patience);
+        state->store = std::make_shared<detail::StoreHandle>(detail::open_store(environment, patience));
         state->health = std::make_shared<detail::Health>(std::make_shared<detail::StoreBoard>(state->store));
+        const auto here =
+            detail::count_arrivals(*state, "gradwind/arrivals", std::chrono::steady_clock::now() + patience);
+        if (here < environment.world)
+            throw std::runtime_error(fmt::format("{} of {} processes came within {:g} s", here, environment.world,
+                                                 std::chrono::duration<double>(patience).count()));
         state->backend = detail::connect(*state, "world", environment.rank, environment.world);
         return Group(state);
     });
@@ -199,7 +226,7 @@ Groups make_groups(const Layout& layout, const Group& world)
     const auto state = std::dynamic_pointer_cast<detail::WorldState>(world.state());
     GRADWIND_ASSERT(state != nullptr);
     const Place place = layout.place(world.rank());
-    ++state->n_meetings; // addresses of groups that were made before, and are gone, would still be found in the store
+    ++state->n_grids; // addresses of groups that were made before, and are gone, would still be found in the store
     return detail::or_comm_error("making the groups of the layout", [&]() -> Groups {
         const int readers_per_model = layout.model_size() / layout.reader_size();
         const auto group = [&](const char* name, int id, const std::vector<int>& members) {
@@ -212,6 +239,21 @@ Groups make_groups(const Layout& layout, const Group& world)
                       layout.reader_ranks(place.model_id, place.reader_id)),
                 group("ensemble", place.ensemble_id, layout.ensemble_ranks(place.ensemble_id)),
                 group("subgroup", place.subgroup_id, layout.subgroup_ranks(place.subgroup_id))};
+    });
+}
+
+void meet(const Group& world, const std::string& where, std::chrono::milliseconds patience)
+{
+    if (world.size() == 1)
+        return;
+    const auto state = std::dynamic_pointer_cast<detail::WorldState>(world.state());
+    GRADWIND_ASSERT(state != nullptr);
+    state->run(Verb::Barrier, 0, [&] {
+        const auto key = fmt::format("gradwind/meeting/{}", ++state->meetings);
+        const auto here = detail::count_arrivals(*state, key, std::chrono::steady_clock::now() + patience);
+        if (here < int64_t(world.size()))
+            throw std::runtime_error(fmt::format("{} of {} processes came to {} within {:g} s", here, world.size(),
+                                                 where, std::chrono::duration<double>(patience).count()));
     });
 }
 

@@ -19,6 +19,8 @@ struct WorldOptions {
     BackendKind backend = BackendKind::Gloo;
     /// After this long without an answer a collective fails (training.strategy.timeout_s).
     std::chrono::milliseconds timeout = std::chrono::minutes(10);
+    /// How long the processes may take to appear; less than the timeout counts as the timeout.
+    std::chrono::milliseconds start_patience{};
 };
 
 /// The group of all processes; Group::self("world") if there is only one.
@@ -39,6 +41,12 @@ struct Groups {
 /// @collective all ranks of world
 /// @throws ConfigError if the layout is for another number of processes
 [[nodiscard]] Groups make_groups(const Layout& layout, const Group& world);
+
+/// Waits until all processes of the job are here, for places where some take much longer than a collective may: the
+/// first step, a checkpoint. Goes through the store in which the processes met, and notices a process that says that it
+/// has failed. @param where  for the message, "the first step" @param patience  how long the last may take
+/// @collective all ranks of a group from connect_world(), counted as a barrier @throws CommError
+void meet(const Group& world, const std::string& where, std::chrono::milliseconds patience);
 
 /// Runs the work of this process; if it throws, the other ranks learn why before the exception travels on.
 ///

@@ -98,7 +98,7 @@ graph::Graph shared_graph(const Config& config, const parallel::Environment& env
     graph::Graph graph;
     if (environment.local_rank == 0)
         graph = obtain_graph(config, notes);
-    world.barrier();
+    parallel::meet(world, "the graph", patience_of(config));
     if (environment.local_rank != 0)
         graph = obtain_graph(config, notes);
     return graph;
@@ -145,9 +145,9 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         notes.emplace_back("training.precision: bf16-mixed needs a GPU, this run computes in 32-true");
     }
     const auto world = parallel::connect_world(
-        environment,
-        {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,
-         .timeout = std::chrono::milliseconds(int64_t(1000 * config.get<double>("training.strategy.timeout_s", 600)))});
+        environment, {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,
+                      .timeout = timeout_of(config),
+                      .start_patience = patience_of(config)});
     Job job{.config = config,
             .settings = std::move(settings),
             .groups = parallel::make_groups(layout, world),

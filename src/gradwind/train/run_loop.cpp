@@ -326,6 +326,7 @@ void RunLoop::save(std::vector<std::string> cadences)
             failure = e.what();
         }
     }
+    parallel::meet(job_.groups.world, "the end of a checkpoint", patience_of(job_.config));
     failure = job_.groups.world.broadcast_bytes(failure, 0);
     GRADWIND_CHECK(failure.empty(), CheckpointError, "{}", failure);
     saved_step_ = state_.step;

@@ -143,6 +143,16 @@ std::string hidden_name(const Config& config)
 
 } // namespace
 
+std::chrono::milliseconds timeout_of(const Config& config)
+{
+    return std::chrono::milliseconds(int64_t(1000 * config.get<double>("training.strategy.timeout_s", 600)));
+}
+
+std::chrono::milliseconds patience_of(const Config& config)
+{
+    return 3 * timeout_of(config);
+}
+
 parallel::PartitionKind partition_kind(const Config& config, const graph::Graph& graph, int n_parts)
 {
     using parallel::PartitionKind;

@@ -14,6 +14,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -42,6 +43,11 @@ namespace gradwind::train
 /// @throws ConfigError if the configuration wants several processes and this is one that nobody launched
 [[nodiscard]] parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
                                              std::vector<std::string>& notes);
+
+/// How long a collective may take: `training.strategy.timeout_s`.
+[[nodiscard]] std::chrono::milliseconds timeout_of(const Config& config);
+/// How long ranks wait for each other where one may take much longer than a collective: three times as long.
+[[nodiscard]] std::chrono::milliseconds patience_of(const Config& config);
 
 /// How `training.strategy.partition` wants nodes cut over a model group: ranges in the order of the nodes, patches, or
 /// `auto`: what leaves the largest halo of the processor smaller.

@@ -69,7 +69,11 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
 StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step)
 {
     step_ = step;
-    if (last_rollout_ != 0 && last_rollout_ != n_rollout)
+    // Some ranks take much longer than others until their first step, and for its first forward pass.
+    is_first_ = last_rollout_ == 0;
+    if (is_first_)
+        parallel::meet(job_.groups.world, "the first step", patience_of(job_.config));
+    else if (last_rollout_ != n_rollout)
         engine_.expect_new_graph();
     last_rollout_ = n_rollout;
     StepOutcome outcome;
@@ -86,6 +90,8 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     for (const auto* micro : own)
         pending.push_back(forward_and_backward(
             *micro, feeder, n_rollout, micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate));
+    if (is_first_ && own.empty())
+        meet_before_first_exchange();
     engine_.finish();
     follow_layout();
     clock_.ended(StepPhase::Exchange);
@@ -170,12 +176,19 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
                              context, {}, {job_.settings.members_per_process, &noise});
     }
     clock_.ended(StepPhase::Forward);
+    if (is_first_ && sync == parallel::Sync::Reduce)
+        meet_before_first_exchange();
     engine_.begin_backward(sync);
     share.backward();
     clock_.ended(StepPhase::Backward);
     const double own_samples = double(raw.anchors.size());
     const double to_mean = job_.loss->additive() ? 1 / (micro.sample_weight * own_samples) : 1;
     return {share.detach(), to_mean, std::move(raw.anchors), raw.decoded};
+}
+
+void StepRunner::meet_before_first_exchange()
+{
+    parallel::meet(job_.groups.world, "the first exchange of gradients", patience_of(job_.config));
 }
 
 void StepRunner::broadcast_buffers()

@@ -63,6 +63,8 @@ private:
     /// Rank 0's on all ranks: once at the start, and before every step if the configuration asks for it. Nothing for
     /// a model over several processes.
     void broadcast_buffers();
+    /// Once on every rank, with samples or without.
+    void meet_before_first_exchange();
     void follow_layout();
     /// After a step that was not applied: drops it, and finds out why and on which rank. Rare, and slow.
     void after_skip(const StepSamples& samples, int64_t n_rollout, StepOutcome& outcome);
@@ -79,7 +81,8 @@ private:
     std::unique_ptr<AdamW> optimizer_;
     int64_t layout_version_ = 0;
     int64_t last_rollout_ = 0;
-    int64_t step_ = 0; ///< number in the run of the step under way
+    bool is_first_ = false; ///< the step is the first of this process
+    int64_t step_ = 0;      ///< number in the run of the step under way
     int64_t n_skipped_in_a_row_ = 0;
 };
 
