@@ -31,12 +31,15 @@ def variables_of_waiting_program(folder, environment):
 
 class ThreadWaiting(unittest.TestCase):
     def setUp(self):
-        self.bare = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+        policies = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+        self.bare = {key: value for key, value in os.environ.items() if key not in policies}
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
 
     def test_threads_sleep_by_default(self):
-        self.assertEqual(variables_of_waiting_program(self.folder.name, self.bare).get("OMP_WAIT_POLICY"), "passive")
+        seen = variables_of_waiting_program(self.folder.name, self.bare)
+        self.assertEqual(seen.get("OMP_WAIT_POLICY"), "passive")
+        self.assertEqual(seen.get("OPENBLAS_THREAD_TIMEOUT"), "16")
 
     def test_the_users_policy_stays(self):
         seen = variables_of_waiting_program(self.folder.name, {**self.bare, "OMP_WAIT_POLICY": "active"})
