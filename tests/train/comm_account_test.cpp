@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a run counts of its communication is what was predicted before it.
 #include "gradwind/core/config_loader.h"
+#include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/comm_account.h"
-#include "gradwind/train/step_traffic.h"
+#include "gradwind/train/job_traffic.h"
 #include "tests/support/ranks.h"
 #include "tests/train/tiny_training.h"
 
@@ -25,7 +26,9 @@ TEST(CommAccount, PredictedGradientBytesAreTheCountedOnes)
                                                 "training.strategy.first_bucket_mb=0.001"};
     auto all = overrides;
     all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
-    const auto predicted = predict_step_traffic(load_config({.file = training.config_file(), .overrides = all}));
+    const auto predicted = predict_job_traffic(load_config({.file = training.config_file(), .overrides = all}),
+                                               parallel::Layout({.gpus_per_node = 1}))
+                               .step;
     EXPECT_GT(predicted.gradient_calls, 3);
     EXPECT_GT(predicted.gradient_bytes, 4 * predicted.parameters);
     for (const int n_processes : {1, 2}) {
@@ -92,8 +95,9 @@ TEST(CommAccount, PredictedBytesOfASharedModelAreTheCountedOnes)
             all.push_back(std::string("training.strategy.partition=") + partition);
             start({.name = network.name + "-" + partition, .overrides = all, .n_processes = 3});
             all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
-            const auto predicted =
-                predict_step_traffic(load_config({.file = training.config_file(), .overrides = all}), 3);
+            const auto predicted = predict_job_traffic(load_config({.file = training.config_file(), .overrides = all}),
+                                                       parallel::Layout({.gpus_per_node = 3, .gpus_per_model = 3}))
+                                       .step;
             const auto rows = rows_of(training.run_dir(network.name + "-" + partition), "train");
             ASSERT_EQ(rows.size(), 1u);
             ASSERT_EQ(predicted.groups.size(), 2u);
@@ -107,6 +111,155 @@ TEST(CommAccount, PredictedBytesOfASharedModelAreTheCountedOnes)
         }
 }
 
+/// A job, and what it must be seen to exchange.
+struct PredictedJob {
+    std::string name;
+    int n_processes = 2;
+    std::vector<std::string> overrides;
+    std::vector<std::string> exchanges; ///< "group/verb", besides the gradients
+    std::string config = "tiny";
+};
+
+std::vector<std::string> shared_by(int processes, const char* partition, std::vector<std::string> others = {})
+{
+    others.push_back("system.hardware.num_gpus_per_model=" + std::to_string(processes));
+    others.push_back(std::string("training.strategy.partition=") + partition);
+    return others;
+}
+
+std::vector<std::string> with(std::vector<std::string> all, const char* other)
+{
+    all.emplace_back(other);
+    return all;
+}
+
+std::vector<std::string> ensemble_over(int processes, std::vector<std::string> others = {})
+{
+    others.push_back("system.hardware.num_gpus_per_ensemble=" + std::to_string(processes));
+    others.emplace_back("training.ensemble_size_per_device=2");
+    return others;
+}
+
+/// Two scales: the coarse one needs the fields of a whole model group.
+std::vector<std::string> on_two_scales(std::vector<std::string> others)
+{
+    const std::string loss = "training.training_loss.datasets.data.";
+    others.push_back(loss + "multiscale_config={loss_matrices: [smoothing.npz, null], loss_matrices_path: " +
+                     GRADWIND_SOURCE_DIR "/tests/train/data}");
+    others.push_back(loss + "weights=[0.5, 1.0]");
+    return others;
+}
+
+std::vector<PredictedJob> predicted_jobs()
+{
+    const auto transformer = of_all_parts("num_heads=4", {"model=graphtransformer"});
+    const auto heads = of_all_parts("shard_strategy=heads", transformer);
+    return {
+        {"gnn", 2, shared_by(2, "contiguous"), {"model/all_to_all"}},
+        {"gnn-rollout",
+         3,
+         shared_by(3, "contiguous", {"task.rollout={start: 2, epoch_increment: 0, maximum: 2}"}),
+         {"model/all_to_all"}},
+        {"edges", 2, shared_by(2, "contiguous", transformer), {"model/all_to_all"}},
+        {"heads", 2, shared_by(2, "contiguous", heads), {"model/all_to_all"}},
+        {"readers-of-halves",
+         4,
+         shared_by(2, "bisection", with(heads, "dataloader.read_group_size=2")),
+         {"model/all_to_all"}},
+        {"readers-of-thirds",
+         3,
+         shared_by(3, "bisection", {"dataloader.read_group_size=3"}),
+         {"model/all_to_all", "reader/all_to_all"}},
+        {"readers-of-patches",
+         4,
+         shared_by(4, "bisection", {"dataloader.read_group_size=4"}),
+         {"model/all_to_all", "reader/all_to_all"}},
+        {"each-reads-its-own", 4, shared_by(4, "bisection", {"dataloader.read_group_size=1"}), {"model/all_to_all"}},
+        {"buffers",
+         2,
+         {"training.strategy.broadcast_buffers=true", "training.strategy.wire_dtype=bf16"},
+         {"world/broadcast"}},
+        {"members", 2, ensemble_over(2), {"subgroup/all_to_all", "ensemble/all_to_all"}, "tiny_ens"},
+        {"members-over-three", 3, ensemble_over(3), {"subgroup/all_to_all", "ensemble/all_to_all"}, "tiny_ens"},
+        {"members-of-shared-models",
+         4,
+         ensemble_over(4, on_two_scales(shared_by(2, "bisection"))),
+         {"model/all_to_all", "model/all_gather", "model/reduce_scatter", "subgroup/all_to_all", "ensemble/all_to_all"},
+         "tiny_ens"}};
+}
+
+/// The bytes of a row of metrics.jsonl by "group/verb", zeros left out.
+std::map<std::string, double> counted_in(const nlohmann::json& row)
+{
+    constexpr std::string_view kPrefix = "comm/", kSuffix = "_bytes";
+    std::map<std::string, double> result;
+    for (const auto& [key, value] : row.items())
+        if (key.starts_with(kPrefix) && key.ends_with(kSuffix) && value != 0.0)
+            result[key.substr(kPrefix.size(), key.size() - kPrefix.size() - kSuffix.size())] = value;
+    return result;
+}
+
+std::map<std::string, double> predicted_of(const std::vector<PredictedBytes>& rows, int64_t PredictedBytes::*what,
+                                           double times = 1)
+{
+    std::map<std::string, double> result;
+    for (const auto& row : rows)
+        if (row.*what > 0)
+            result[row.group + "/" + parallel::name_of(row.verb)] = times * double(row.*what);
+    return result;
+}
+
+/// Everything that steps and batches of validation count is predicted, byte for byte, and nothing else is.
+void compare_with_prediction(const TinyTraining& training, const PredictedJob& job)
+{
+    constexpr int kSteps = 3;
+    auto all = job.overrides;
+    for (const char* text : {"training.precision=64-true", "training.max_steps=3", "dataloader.batch_size.training=3",
+                             "training.accum_grad_batches=2", "dataloader.limit_batches.training=6",
+                             "dataloader.batch_size.validation=3", "dataloader.limit_batches.validation=1"})
+        all.emplace_back(text);
+    all.push_back("system.hardware.num_gpus_per_node=" + std::to_string(job.n_processes));
+    start({.name = job.name, .overrides = all, .n_processes = job.n_processes, .config = job.config});
+    all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
+    const auto config = load_config({.file = training.config_file(job.config), .overrides = all});
+    const auto predicted = predict_job_traffic(config, parallel::Layout(parallel::layout_from(config)));
+    const auto run = training.run_dir(job.name);
+    const auto steps = rows_of(run, "train"), validations = rows_of(run, "validation");
+    ASSERT_EQ(steps.size(), size_t(kSteps));
+    ASSERT_EQ(validations.size(), 1u);
+    const auto in_step = predicted_of(predicted.ranks.at(0), &PredictedBytes::step);
+    for (const auto& name : job.exchanges)
+        EXPECT_TRUE(in_step.count(name)) << name;
+    EXPECT_EQ(in_step.size(), job.exchanges.size() + 1);
+    for (size_t i = 1; i < steps.size(); ++i) // the first step also tells all ranks the order of the gradients
+        EXPECT_EQ(counted_in(steps[i]), in_step);
+    EXPECT_EQ(counted_in(validations[0]), predicted_of(predicted.ranks[0], &PredictedBytes::validation_batch));
+    for (int rank = 1; rank < job.n_processes; ++rank) {
+        const auto& rows = predicted.ranks[size_t(rank) % predicted.ranks.size()];
+        std::map<std::string, double> counted;
+        for (const auto& [name, bytes] : step_bytes_of(run, rank))
+            if (bytes > 0)
+                counted[name] = double(bytes);
+        auto expected = predicted_of(rows, &PredictedBytes::step, kSteps);
+        for (const char* name : {"world/broadcast", "world/all_gather"}) { // rank 0's buffers, and the first step's
+            expected.erase(name);
+            counted.erase(name);
+        }
+        EXPECT_EQ(counted, expected) << "rank " << rank;
+    }
+}
+
+TEST(CommAccount, EveryByteOfStepsAndValidationIsPredicted)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training);
+    for (const auto& job : predicted_jobs()) {
+        SCOPED_TRACE(job.name);
+        compare_with_prediction(training, job);
+    }
+}
+
 GRADWIND_MULTIRANK_TEST(CommAccount, StepsAndTheRestAreToldApart, RankCounts{2})
 {
     const parallel::Layout layout({.gpus_per_node = 2});
@@ -116,19 +269,19 @@ GRADWIND_MULTIRANK_TEST(CommAccount, StepsAndTheRestAreToldApart, RankCounts{2})
     const auto before = account.totals();
     world.all_reduce_sum_(x); // outside of any step
     for (int step = 0; step < 3; ++step) {
-        account.begin_step();
+        account.begin();
         world.all_reduce_sum_(x);
         world.all_reduce_sum_(x);
-        account.end_step();
+        account.end(CommPhase::Step);
         world.barrier();
         if (step == 0) {
-            const auto means = account.take_means();
+            const auto means = account.take_means(CommPhase::Step);
             ASSERT_EQ(means.size(), 2u) << "barriers happened outside of steps only";
             EXPECT_EQ(means[0], std::pair(std::string("comm/world/all_reduce_calls"), 2.0));
             EXPECT_EQ(means[1], std::pair(std::string("comm/world/all_reduce_bytes"), 160.0));
         }
     }
-    EXPECT_EQ(account.take_means().at(1).second, 160.0) << "a mean over two steps";
+    EXPECT_EQ(account.take_means(CommPhase::Step).at(1).second, 160.0) << "a mean over two steps";
     const auto totals = account.totals();
     EXPECT_EQ(totals.steps, 3);
     for (const auto& row : totals.rows) {

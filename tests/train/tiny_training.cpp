@@ -11,6 +11,7 @@
 #include "tests/support/ranks.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -39,6 +40,7 @@ input:
   join:
     - planetary_waves: {grid: o4, level: 500, param: [u, v, q], waves: 4, max_n: 4, seed: 1}
     - forcings: {template: "${input.join.0.planetary_waves}", param: [cos_latitude, insolation]}
+output: {chunking: {dates: 1, values: 26}}
 )";
 
 const char* const kDefaults = R"(
@@ -190,6 +192,10 @@ void run_child(const TinyTraining& training, const AtStep& at_step, StepHooks* h
                                           .record = Record::Yes,
                                           .hooks = hooks},
                                          sink);
+        nlohmann::json bytes = nlohmann::json::object();
+        for (const auto& row : result.communication.rows)
+            bytes[fmt::format("{}/{}", row.group, parallel::name_of(row.verb))] = row.step_bytes;
+        write_text(run_dir / fmt::format("bytes_rank{}.json", environment.rank), bytes.dump());
         code = int(result.end == TrainEnd::Interrupted ? ExitCode::Interrupted : ExitCode::Ok);
     } catch (const Error& e) {
         std::cerr << e.what() << "\n";
@@ -228,6 +234,12 @@ std::vector<nlohmann::json> rows_of(const fs::path& run_dir, const std::string& 
         if (auto row = nlohmann::json::parse(line); row["event"] == event)
             result.push_back(std::move(row));
     return result;
+}
+
+std::map<std::string, int64_t> step_bytes_of(const fs::path& run_dir, int rank)
+{
+    std::ifstream in(run_dir / fmt::format("bytes_rank{}.json", rank));
+    return nlohmann::json::parse(in).get<std::map<std::string, int64_t>>();
 }
 
 std::vector<std::vector<int64_t>> samples_of(const fs::path& run_dir, int n_processes, int model_size)

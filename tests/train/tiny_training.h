@@ -18,7 +18,8 @@
 namespace gradwind::train
 {
 
-/// A folder with a data set of 40 dates on 208 cells and a configuration, removed at the end of the test.
+/// A folder with a data set of 40 dates on 208 cells, in chunks of 26, and a configuration, removed at the end of the
+/// test.
 ///
 /// Processes that the test starts find it through the environment, so both see the same paths.
 class TinyTraining
@@ -69,6 +70,8 @@ void stop_where_asked(int64_t step);
 [[nodiscard]] std::map<std::string, at::Tensor> weights_of(const std::filesystem::path& run_dir);
 /// Rows of metrics.jsonl of one kind.
 [[nodiscard]] std::vector<nlohmann::json> rows_of(const std::filesystem::path& run_dir, const std::string& event);
+/// What one rank handed to collectives in all its steps, by "group/verb".
+[[nodiscard]] std::map<std::string, int64_t> step_bytes_of(const std::filesystem::path& run_dir, int rank);
 /// Samples of every step, replica after replica, from the records of n ranks, of which `model_size` share a replica.
 [[nodiscard]] std::vector<std::vector<int64_t>> samples_of(const std::filesystem::path& run_dir, int n_processes,
                                                            int model_size = 1);

@@ -61,15 +61,16 @@ std::vector<std::string> halo_table(const train::StepTraffic& traffic, int64_t s
     std::vector<std::string> lines;
     if (traffic.groups.empty())
         return lines;
-    lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:<8} {:>6} {:>6} {:>8} {:>6} {:>9} {:>5} {:>10}", "partition",
-                                "part", "nodes", "shared", "halo", "worst", "edges x", "from", "layers", "",
-                                "all-gather"));
+    lines.push_back(fmt::format("{:<12} {:<10} {:<16} {:<8} {:>6} {:>6} {:>8} {:>8} {:>6} {:>9} {:>5} {:>10}",
+                                "partition", "part", "nodes", "shared", "halo", "worst", "interior", "edges x", "from",
+                                "layers", "", "all-gather"));
     for (const auto& group : traffic.groups) {
         for (const auto& part : group.parts)
             lines.push_back(
-                fmt::format("{:<12} {:<10} {:<16} {:<8} {:>5.1f}% {:>5.1f}% {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
+                fmt::format("{:<12} {:<10} {:<16} {:<8} {:>5.1f}% {:>5.1f}% {:>8} {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
                             name_of(group.partition), part.part, part.source + "->" + part.target,
                             name_of(part.work.strategy), 100 * part.rows.mean_ratio(), 100 * part.rows.worst_ratio(),
+                            part.interior.empty() ? "-" : fmt::format("{:.1f}%", 100 * part.interior_share()),
                             part.rows.edge_imbalance(), part.rows.most_neighbours(), part.work.layers,
                             bytes_text(double(layer_bytes(part, traffic.element_bytes))),
                             bytes_text(double(gathered_bytes(part, traffic.element_bytes)))));
@@ -105,6 +106,7 @@ nlohmann::json halo_json(const train::StepTraffic& traffic, int64_t samples)
                                       {"layers", part.work.layers},
                                       {"halo_ratio_mean", part.rows.mean_ratio()},
                                       {"halo_ratio_worst", part.rows.worst_ratio()},
+                                      {"interior_share", part.interior_share()},
                                       {"edge_imbalance", part.rows.edge_imbalance()},
                                       {"neighbours", part.rows.most_neighbours()},
                                       {"layer_bytes", layer_bytes(part, traffic.element_bytes)},

@@ -4,11 +4,12 @@
 
 #include "gradwind/cli/comm_table.h"
 #include "gradwind/cli/halo_table.h"
+#include "gradwind/cli/traffic_table.h"
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/layout_config.h"
+#include "gradwind/train/job_traffic.h"
 #include "gradwind/train/schedule.h"
-#include "gradwind/train/step_traffic.h"
 
 #include <nlohmann/json.hpp>
 
@@ -33,8 +34,7 @@ struct Plan {
     int64_t members_per_device = 1;
     double lr = 6.25e-5; ///< as written, of one replica
     train::LrScaling lr_scaling = train::LrScaling::Anemoi;
-    std::optional<train::StepTraffic> traffic{};
-    std::optional<train::ReadingPlan> reading{};
+    std::optional<train::JobTraffic> traffic{};
     std::string no_traffic = "no configuration was given"; ///< why there is none
 
     [[nodiscard]] bool is_ensemble() const { return layout.options().kind == JobKind::Ensemble; }
@@ -67,8 +67,7 @@ void predict_traffic(const Config& config, Plan& plan)
             return;
         }
     try {
-        plan.traffic = train::predict_step_traffic(config, plan.layout.model_size());
-        plan.reading = train::predict_reading(config, plan.layout);
+        plan.traffic = train::predict_job_traffic(config, plan.layout);
     } catch (const Error& error) {
         plan.no_traffic = error.what();
     }
@@ -130,6 +129,24 @@ json rank_json(const Plan& plan, int rank)
     return row;
 }
 
+void write_traffic_json(const Plan& plan, json& result)
+{
+    const auto& step = plan.traffic->step;
+    const auto& reading = plan.traffic->reading;
+    result["gradients"] = {{"parameters", step.parameters},
+                           {"bytes_per_step", step.gradient_bytes},
+                           {"calls_per_step", step.gradient_calls}};
+    if (!step.groups.empty())
+        result["halos"] = halo_json(step, plan.copies());
+    result["reading"] = {{"readers_of_a_sample", reading.n_readers},
+                         {"bytes_of_a_date", reading.whole_bytes},
+                         {"bytes_of_the_busiest_process", reading.decoded_bytes()},
+                         {"redistributed", reading.reads_ranges},
+                         {"block_bytes", reading.block_bytes},
+                         {"field_bytes", reading.field_bytes}};
+    result["communication"] = traffic_json(*plan.traffic);
+}
+
 void write_json(const Plan& plan, std::ostream& out)
 {
     const auto& options = plan.layout.options();
@@ -145,18 +162,7 @@ void write_json(const Plan& plan, std::ostream& out)
                    {"learning_rate", plan.lr},
                    {"effective_learning_rate", plan.effective_lr()}};
     if (plan.traffic)
-        result["gradients"] = {{"parameters", plan.traffic->parameters},
-                               {"bytes_per_step", plan.traffic->gradient_bytes},
-                               {"calls_per_step", plan.traffic->gradient_calls}};
-    if (plan.traffic && !plan.traffic->groups.empty())
-        result["halos"] = halo_json(*plan.traffic, plan.copies());
-    if (plan.reading)
-        result["reading"] = {{"readers_of_a_sample", plan.reading->n_readers},
-                             {"bytes_of_a_date", plan.reading->whole_bytes},
-                             {"bytes_of_the_busiest_process", plan.reading->decoded_bytes()},
-                             {"redistributed", plan.reading->reads_ranges},
-                             {"block_bytes", plan.reading->block_bytes},
-                             {"field_bytes", plan.reading->field_bytes}};
+        write_traffic_json(plan, result);
     if (plan.is_ensemble()) {
         result["gpus_per_ensemble"] = options.gpus_per_ensemble;
         result["members"] = plan.members();
@@ -168,7 +174,7 @@ void write_json(const Plan& plan, std::ostream& out)
 
 void write_reading(const Plan& plan, std::ostream& out)
 {
-    const auto& reading = *plan.reading;
+    const auto& reading = plan.traffic->reading;
     out << fmt::format("reading          a date is {} decoded, in blocks of {} (a field has {})",
                        bytes_text(double(reading.whole_bytes)), bytes_text(double(reading.block_bytes)),
                        bytes_text(double(reading.field_bytes)));
@@ -211,18 +217,26 @@ void write_summary(const Plan& plan, std::ostream& out)
                            plan.effective_lr());
     if (plan.traffic)
         out << fmt::format("gradients        {} parameters: {} in {} all-reduces per step and rank ({} bytes)\n",
-                           plan.traffic->parameters, bytes_text(double(plan.traffic->gradient_bytes)),
-                           plan.traffic->gradient_calls, plan.traffic->gradient_bytes);
+                           plan.traffic->step.parameters, bytes_text(double(plan.traffic->step.gradient_bytes)),
+                           plan.traffic->step.gradient_calls, plan.traffic->step.gradient_bytes);
     else
         out << fmt::format("gradients        not known: {}\n", plan.no_traffic);
-    if (plan.reading)
-        write_reading(plan, out);
-    if (plan.traffic && !plan.traffic->groups.empty()) {
-        out << fmt::format("\nWhat {} processes that share a model exchange (halo rows over owned rows; bytes that the "
-                           "busiest one receives\nfor a sample in one layer, and what an all-gather of the nodes "
-                           "would be):\n",
-                           layout.model_size());
-        for (const auto& line : halo_table(*plan.traffic, plan.copies()))
+    if (!plan.traffic)
+        return;
+    write_reading(plan, out);
+    const auto& step = plan.traffic->step;
+    if (!step.groups.empty()) {
+        out << fmt::format(
+            "\nWhat {} processes that share a model exchange (halo rows over owned rows; interior: least "
+            "share of a process's\ndestinations that need none; bytes that the busiest one receives for "
+            "a sample in one layer, and what an\nall-gather of the nodes would be):\n",
+            layout.model_size());
+        for (const auto& line : halo_table(step, plan.copies()))
+            out << line << "\n";
+    }
+    if (const auto lines = traffic_table(*plan.traffic); !lines.empty()) {
+        out << "\nWhat a process hands to collectives (`comm/<group>/<collective>_bytes` of metrics.jsonl):\n";
+        for (const auto& line : lines)
             out << line << "\n";
     }
 }

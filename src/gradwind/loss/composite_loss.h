@@ -16,6 +16,7 @@ public:
         std::unique_ptr<Loss> loss;
     };
     CombinedLoss(std::vector<Part> parts, std::string name);
+    [[nodiscard]] const std::vector<Part>& parts() const { return parts_; }
     [[nodiscard]] std::string name() const override { return name_; }
     [[nodiscard]] bool additive() const override;
     [[nodiscard]] bool needs_whole_grid() const override;
@@ -36,6 +37,8 @@ class TimeAggregateLoss final : public Loss
 {
 public:
     TimeAggregateLoss(std::vector<TimeAggregate> aggregates, std::unique_ptr<Loss> inner);
+    [[nodiscard]] const std::vector<TimeAggregate>& aggregates() const { return aggregates_; }
+    [[nodiscard]] const Loss& inner() const { return *inner_; }
     [[nodiscard]] std::string name() const override { return "timeaggregatelosswrapper"; }
     [[nodiscard]] bool additive() const override { return inner_->additive(); }
     [[nodiscard]] bool needs_whole_grid() const override { return inner_->needs_whole_grid(); }

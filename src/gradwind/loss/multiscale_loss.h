@@ -18,6 +18,8 @@ public:
         std::optional<ops::Projection> smoothing; ///< absent: the field as it is
     };
     MultiscaleLoss(std::vector<Scale> scales, std::unique_ptr<Loss> inner);
+    [[nodiscard]] size_t n_scales() const { return scales_.size(); }
+    [[nodiscard]] const Loss& inner() const { return *inner_; }
     [[nodiscard]] std::string name() const override { return "MultiscaleLossWrapper"; }
     [[nodiscard]] bool additive() const override { return inner_->additive(); }
     [[nodiscard]] bool needs_whole_grid() const override;

@@ -30,33 +30,35 @@ CommAccount::CommAccount(const parallel::Groups& groups)
 {
     for (const auto* group : {&groups.world, &groups.model, &groups.reader, &groups.ensemble, &groups.subgroup})
         if (group->size() > 1)
-            meters_.push_back({*group, {}, {}, {}});
+            meters_.push_back({.group = *group, .start = {}});
 }
 
-void CommAccount::begin_step()
+void CommAccount::begin()
 {
     for (auto& meter : meters_)
         meter.start = meter.group.traffic();
 }
 
-void CommAccount::end_step()
+void CommAccount::end(CommPhase phase)
 {
     for (auto& meter : meters_)
-        add_difference(meter.in_steps, meter.start, meter.group.traffic());
-    ++steps_;
+        add_difference(meter.in_phase[size_t(phase)], meter.start, meter.group.traffic());
+    ++ended_[size_t(phase)];
 }
 
-std::vector<std::pair<std::string, double>> CommAccount::take_means()
+std::vector<std::pair<std::string, double>> CommAccount::take_means(CommPhase phase)
 {
-    const auto n = double(std::max<int64_t>(1, steps_ - reported_steps_));
-    reported_steps_ = steps_;
+    const auto which = size_t(phase);
+    const auto n = double(std::max<int64_t>(1, ended_[which] - reported_[which]));
+    reported_[which] = ended_[which];
     std::vector<std::pair<std::string, double>> result;
     for (auto& meter : meters_) {
+        const auto& all = meter.in_phase[which];
         Traffic recent;
-        add_difference(recent, meter.reported, meter.in_steps);
-        meter.reported = meter.in_steps;
+        add_difference(recent, meter.reported[which], all);
+        meter.reported[which] = all;
         for (size_t verb = 0; verb < parallel::kVerbs; ++verb) {
-            if (meter.in_steps.verbs[verb].calls == 0)
+            if (all.verbs[verb].calls == 0)
                 continue;
             const auto name = fmt::format("comm/{}/{}", meter.group.name(), parallel::name_of(Verb(verb)));
             result.emplace_back(name + "_calls", double(recent.verbs[verb].calls) / n);
@@ -70,12 +72,14 @@ std::vector<std::pair<std::string, double>> CommAccount::take_means()
 
 CommTotals CommAccount::totals() const
 {
-    CommTotals result{.steps = steps_, .rows = {}};
+    constexpr auto kStep = size_t(CommPhase::Step);
+    CommTotals result{.steps = ended_[kStep], .rows = {}};
     for (const auto& meter : meters_) {
+        const auto& in_steps = meter.in_phase[kStep];
         Traffic other;
-        add_difference(other, meter.in_steps, meter.group.traffic());
+        add_difference(other, in_steps, meter.group.traffic());
         for (size_t verb = 0; verb < parallel::kVerbs; ++verb) {
-            const auto &own = meter.in_steps.verbs[verb], &rest = other.verbs[verb];
+            const auto &own = in_steps.verbs[verb], &rest = other.verbs[verb];
             if (own.calls + rest.calls > 0)
                 result.rows.push_back({meter.group.name(), Verb(verb), own.calls, own.bytes, rest.calls, rest.bytes,
                                        &meter == &meters_.front() ? 0 : own.wait_s});

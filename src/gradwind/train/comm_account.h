@@ -1,9 +1,10 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// How much a run communicates, by group and verb, in its steps and besides.
+// How much a run communicates, by group and verb, in its steps, in batches of validation and besides.
 #pragma once
 #include "gradwind/parallel/world.h"
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -28,27 +29,35 @@ struct CommTotals {
     std::vector<CommTotal> rows; ///< only what was called, groups of one process left out
 };
 
-/// Splits what the groups count into what belongs to steps and what does not. Reads counters, sends nothing.
+/// What is told apart from the rest of a run.
+enum class CommPhase {
+    Step,           ///< from the first forward pass of an optimiser step to its update
+    ValidationBatch ///< from reading a batch to its scores
+};
+
+/// Splits what the groups count into what belongs to a phase and what does not. Reads counters, sends nothing.
 class CommAccount
 {
 public:
     explicit CommAccount(const parallel::Groups& groups);
-    void begin_step();
-    void end_step();
-    /// `comm/<group>/<verb>_calls` and `_bytes`, for groups other than the world `_exposed_s`, means of the steps since
-    /// the last call.
-    [[nodiscard]] std::vector<std::pair<std::string, double>> take_means();
+    /// Phases follow each other: one ends before the next begins.
+    void begin();
+    void end(CommPhase phase);
+    /// `comm/<group>/<verb>_calls` and `_bytes`, for groups other than the world `_exposed_s`, means of the phases of
+    /// this kind since the last call.
+    [[nodiscard]] std::vector<std::pair<std::string, double>> take_means(CommPhase phase);
     [[nodiscard]] CommTotals totals() const;
 
 private:
+    static constexpr size_t kPhases = 2;
     struct Meter {
         parallel::Group group;
-        parallel::Traffic start;    ///< at begin_step()
-        parallel::Traffic in_steps; ///< since the run began
-        parallel::Traffic reported; ///< of in_steps
+        parallel::Traffic start;                           ///< at begin()
+        std::array<parallel::Traffic, kPhases> in_phase{}; ///< since the run began
+        std::array<parallel::Traffic, kPhases> reported{}; ///< of in_phase
     };
     std::vector<Meter> meters_;
-    int64_t steps_ = 0, reported_steps_ = 0;
+    std::array<int64_t, kPhases> ended_{}, reported_{};
 };
 
 } // namespace gradwind::train

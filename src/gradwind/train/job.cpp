@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/job.h"
 
-#include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
-#include "gradwind/loss/variable_groups.h"
+#include "gradwind/train/job_outline.h"
+#include "gradwind/train/losses.h"
 #include "gradwind/train/numpy_random.h"
 
 #include <ATen/ATen.h>
@@ -18,36 +18,6 @@ namespace gradwind::train
 
 namespace
 {
-
-/// An attribute of the data nodes as the loss wants it: [N, columns], undefined where there is none.
-at::Tensor node_attribute(const graph::NodeSet& nodes, const std::string& name)
-{
-    const auto found = nodes.attributes.find(name);
-    if (found == nodes.attributes.end())
-        return {};
-    const auto& attribute = found->second;
-    return at::tensor(attribute.values).reshape({attribute.n_rows, attribute.n_cols});
-}
-
-/// Statistics of tendencies over every output step that the store has them for, nearest first.
-std::vector<std::pair<std::string, Statistics>> tendencies(const data::Dataset& dataset, const ForecasterTask& task)
-{
-    std::vector<std::pair<std::string, Statistics>> result;
-    for (int64_t i = 1; i <= task.n_step_output; ++i)
-        if (const auto found = dataset.statistics_tendencies(i * task.timestep_s))
-            result.emplace_back(frequency_to_string(i * task.timestep_s), *found);
-    return result;
-}
-
-/// Variables of `training.metrics`, which get a range of their own.
-std::vector<std::string> listed_variables(const Config& training, const std::string& dataset_name)
-{
-    const auto section = training.find("metrics");
-    if (!section || section->is_null())
-        return {};
-    const auto names = section->is_map() ? loss::dataset_section(*section, dataset_name) : *section;
-    return names.as<std::vector<std::string>>();
-}
 
 /// The root of a part is no part of the root: such a value would change with the number of processes.
 void require_additive(const Job& job)
@@ -68,26 +38,10 @@ void require_additive(const Job& job)
 
 void build_losses(Job& job, const graph::Graph& graph)
 {
-    const auto training = job.config.at("training");
-    const auto section = [&](const char* key) {
-        return loss::dataset_section(training.at(key), job.settings.dataset_name);
-    };
-    const loss::LossInputs inputs{
-        .variables = job.variables,
-        .statistics = job.statistics,
-        .tendencies = tendencies(*job.training, job.settings.task),
-        .variables_metadata = job.training->variables_metadata(),
-        .node_attribute =
-            [&](const std::string& name) { return node_attribute(graph.node_set(job.settings.dataset_name), name); },
-        .n_step_output = job.settings.task.n_step_output};
-    const auto scalers = section("scalers"), groups = section("variable_groups");
-    job.loss = loss::build_loss(section("training_loss"), scalers, groups, inputs);
-    if (const auto metrics = training.find("validation_metrics"); metrics && metrics->is_map())
-        job.metrics =
-            loss::build_metrics(loss::dataset_section(*metrics, job.settings.dataset_name), scalers, groups, inputs);
-    job.ranges =
-        loss::metric_ranges(loss::VariableGroups(groups, inputs.variables_metadata), job.variables.output_names(),
-                            listed_variables(training, job.settings.dataset_name));
+    auto losses = make_losses(job.config, job.settings, *job.training, job.variables, job.statistics, graph);
+    job.loss = std::move(losses.loss);
+    job.metrics = std::move(losses.metrics);
+    job.ranges = std::move(losses.ranges);
     require_additive(job);
 }
 
@@ -121,11 +75,6 @@ std::shared_ptr<const CellReader> cell_reader(const Job& job, const std::shared_
         own.emplace_back(rows.begin(), rows.end());
     }
     return std::make_shared<CellReader>(readers, dataset, own);
-}
-
-bool has_validation(const Config& config, const std::string& dataset_name)
-{
-    return config.has("dataloader.validation.datasets." + dataset_name + ".dataset_config");
 }
 
 } // namespace

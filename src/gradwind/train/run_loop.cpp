@@ -173,9 +173,9 @@ void RunLoop::train_epoch()
         auto samples = sampler_.step(sampler_.next_step());
         hooks_.chosen(samples);
         timeline_.begin(steps_.clock(), steps_.engine());
-        account_.begin_step();
+        account_.begin();
         const auto outcome = steps_.run(samples, feeder, schedule_.at(state_.step), n_rollout, state_.step);
-        account_.end_step();
+        account_.end(CommPhase::Step);
         exposure_.add(steps_.engine().last_step());
         if (timeline_.end(steps_.clock(), steps_.engine(), outcome))
             write_timeline();
@@ -257,7 +257,7 @@ void RunLoop::report(const StepOutcome& outcome, int64_t n_rollout)
                               {"samples_per_s", progress.samples_per_s},
                               {"gradient_bytes", double(bytes)},
                               {"gradient_exposed_s", exchange.exposed}}};
-    for (const auto& means : {account_.take_means(), exposure_.take_means()})
+    for (const auto& means : {account_.take_means(CommPhase::Step), exposure_.take_means()})
         row.values.insert(row.values.end(), means.begin(), means.end());
     writer_.log(row);
 }
@@ -285,14 +285,14 @@ void RunLoop::finish_epoch(int64_t n_rollout)
 void RunLoop::validate(int64_t n_rollout)
 {
     const auto result =
-        Validator(job_, state_.reference, hooks_).run(state_.step, sampler_.epoch(), n_rollout, progress_);
+        Validator(job_, state_.reference, hooks_, account_).run(state_.step, sampler_.epoch(), n_rollout, progress_);
     progress_.validated(result);
     hooks_.validated(result);
-    writer_.log({.event = "validation",
-                 .step = result.step,
-                 .epoch = result.epoch,
-                 .wall_s = wall_s(),
-                 .values = result.values});
+    MetricsRow row{
+        .event = "validation", .step = result.step, .epoch = result.epoch, .wall_s = wall_s(), .values = result.values};
+    const auto means = account_.take_means(CommPhase::ValidationBatch);
+    row.values.insert(row.values.end(), means.begin(), means.end());
+    writer_.log(row);
     if (options_.record == Record::Yes)
         recorder_.validation(result);
     reported_ = {Clock::now(), state_.step, state_.samples_seen};

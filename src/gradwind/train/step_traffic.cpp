@@ -7,6 +7,7 @@
 #include "gradwind/parallel/window_plan.h"
 #include "gradwind/train/batch_check.h"
 #include "gradwind/train/cell_reader.h"
+#include "gradwind/train/job_outline.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/step_runner.h"
 
@@ -38,21 +39,34 @@ int64_t total(const parallel::HaloCount& rows, int64_t parallel::HaloCount::Part
 
 } // namespace
 
-int64_t PartTraffic::elements(int rank) const
+// By heads, keys and values go from rows to heads, queries too and results back; gradients the other way round.
+
+int64_t PartTraffic::forward_elements(int rank) const
+{
+    const auto& own = rows.parts[size_t(rank)];
+    if (work.strategy != model::ShardStrategy::Heads)
+        return own.n_send * work.columns * work.layers;
+    const auto columns = own_columns(work, int(rows.parts.size()), rank);
+    return ((2 * own.n_sources + own.n_destinations) * work.columns +
+            total(rows, &parallel::HaloCount::Part::n_destinations) * columns) *
+           work.layers;
+}
+
+int64_t PartTraffic::backward_elements(int rank) const
 {
     using Part = parallel::HaloCount::Part;
     const auto& own = rows.parts[size_t(rank)];
     if (work.strategy != model::ShardStrategy::Heads)
-        return (own.n_send * work.forward_runs + own.n_halo) * work.columns * work.layers;
-    // Keys and values go from rows to heads, queries too and results back; gradients the other way round.
-    const auto by_rows = [&](int64_t sources, int64_t destinations) {
-        return (2 * sources + destinations) * work.columns;
-    };
+        return own.n_halo * work.columns * work.layers;
     const auto columns = own_columns(work, int(rows.parts.size()), rank);
-    const auto all_sources = total(rows, &Part::n_sources), all_destinations = total(rows, &Part::n_destinations);
-    const auto forward = by_rows(own.n_sources, own.n_destinations) + all_destinations * columns;
-    const auto backward = (2 * all_sources + all_destinations) * columns + own.n_destinations * work.columns;
-    return (work.forward_runs * forward + backward) * work.layers;
+    return ((2 * total(rows, &Part::n_sources) + total(rows, &Part::n_destinations)) * columns +
+            own.n_destinations * work.columns) *
+           work.layers;
+}
+
+int64_t PartTraffic::elements(int rank) const
+{
+    return work.forward_runs * forward_elements(rank) + backward_elements(rank);
 }
 
 int64_t PartTraffic::received_elements(int rank) const
@@ -69,6 +83,15 @@ int64_t PartTraffic::received_elements(int rank) const
     return (2 * sources + destinations) * columns + own.n_destinations * (work.columns - columns);
 }
 
+double PartTraffic::interior_share() const
+{
+    double least = 1;
+    for (size_t rank = 0; rank < interior.size(); ++rank)
+        if (const auto own = rows.parts[rank].n_destinations; own > 0)
+            least = std::min(least, double(interior[rank]) / double(own));
+    return least;
+}
+
 int64_t GroupTraffic::bytes_per_sample(int rank, int64_t element_bytes) const
 {
     int64_t elements = 0;
@@ -77,20 +100,46 @@ int64_t GroupTraffic::bytes_per_sample(int rank, int64_t element_bytes) const
     return elements * element_bytes;
 }
 
+int64_t GroupTraffic::forward_bytes_per_sample(int rank, int64_t element_bytes) const
+{
+    int64_t elements = 0;
+    for (const auto& part : parts)
+        elements += part.forward_elements(rank);
+    return elements * element_bytes;
+}
+
 namespace
 {
 
-/// The rows that travel for a part.
-parallel::HaloCount count_rows_of(const model::ForecastModel::SharedPart& part, const graph::Graph& graph,
-                                  const std::map<std::string, parallel::Partition>& nodes)
+/// Destinations of every rank all of whose sources it owns.
+std::vector<int64_t> count_interior(const parallel::Partition& sources, const parallel::Partition& destinations,
+                                    const graph::EdgeSet& edges)
 {
+    std::vector<char> is_interior(size_t(destinations.n_rows()), 1);
+    for (size_t e = 0; e < edges.src.size(); ++e)
+        if (sources.owner(edges.src[e]) != destinations.owner(edges.dst[e]))
+            is_interior[size_t(edges.dst[e])] = 0;
+    std::vector<int64_t> result(size_t(destinations.n_parts()), 0);
+    for (int64_t row = 0; row < destinations.n_rows(); ++row)
+        result[size_t(destinations.owner(row))] += is_interior[size_t(row)];
+    return result;
+}
+
+PartTraffic part_traffic(const model::ForecastModel::SharedPart& part, const graph::Graph& graph,
+                         const std::map<std::string, parallel::Partition>& nodes)
+{
+    PartTraffic result{.part = part.name, .source = part.source, .target = part.target, .work = part.work, .rows = {}};
     const auto &sources = nodes.at(part.source), &destinations = nodes.at(part.target);
     const auto* edges = graph.edge_set(part.source, part.target);
-    if (part.work.strategy == model::ShardStrategy::Sequence)
-        return parallel::count_window_halo(sources, destinations, part.work.window);
-    if (part.work.strategy == model::ShardStrategy::Edges && part.work.layers > 0 && edges)
-        return parallel::count_halo(sources, destinations, edges->src, edges->dst);
-    return parallel::count_rows(sources, destinations);
+    if (part.work.strategy == model::ShardStrategy::Sequence) {
+        result.rows = parallel::count_window_halo(sources, destinations, part.work.window);
+    } else if (part.work.strategy == model::ShardStrategy::Edges && part.work.layers > 0 && edges) {
+        result.rows = parallel::count_halo(sources, destinations, edges->src, edges->dst);
+        result.interior = count_interior(sources, destinations, *edges);
+    } else {
+        result.rows = parallel::count_rows(sources, destinations);
+    }
+    return result;
 }
 
 /// Where a step of this configuration would run, as far as this machine has it, and the type of its activations.
@@ -101,22 +150,22 @@ at::Tensor tensor_like(const Config& config, const TrainSettings& settings)
     return at::empty({0}, at::device(on_gpu ? at::kCUDA : at::kCPU).dtype(dtype_of(settings.precision)));
 }
 
-GroupTraffic group_traffic(const Config& config, const graph::Graph& graph, const TrainSettings& settings,
-                           const model::ForecastModel& model, parallel::PartitionKind partition, int model_size)
+GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partition, int model_size)
 {
-    GroupTraffic result{
-        .partition = partition, .is_chosen = partition == partition_kind(config, graph, model_size), .parts = {}};
-    const auto nodes = cut_nodes(config, graph, settings.dataset_name, partition, model_size);
+    GroupTraffic result{.partition = partition,
+                        .is_chosen = partition == partition_kind(job.config, job.graph, model_size),
+                        .parts = {}};
+    const auto nodes = cut_nodes(job.config, job.graph, job.settings.dataset_name, partition, model_size);
     for (const auto& [name, cut] : nodes) {
         const auto sizes = cut.sizes();
         result.imbalance[name] =
             double(*std::max_element(sizes.begin(), sizes.end())) * model_size / double(cut.n_rows());
     }
-    const auto like = tensor_like(config, settings);
-    const AutocastGuard autocast(autocast_for(settings.precision, like.device()));
+    const auto like = tensor_like(job.config, job.settings);
+    const AutocastGuard autocast(autocast_for(job.settings.precision, like.device()));
     try {
-        for (const auto& part : model.shared_parts(nodes, like))
-            result.parts.push_back({part.name, part.source, part.target, part.work, count_rows_of(part, graph, nodes)});
+        for (const auto& part : job.model->shared_parts(nodes, like))
+            result.parts.push_back(part_traffic(part, job.graph, nodes));
     } catch (const ConfigError& error) {
         result.refusal = error.what();
     }
@@ -125,45 +174,36 @@ GroupTraffic group_traffic(const Config& config, const graph::Graph& graph, cons
 
 } // namespace
 
-StepTraffic predict_step_traffic(const Config& config, int model_size)
+StepTraffic predict_step_traffic(const JobOutline& job, int model_size)
 {
-    const auto settings = TrainSettings::from_config(config, parallel::process_variables());
-    const auto dataset = open_stage(config, "training", settings.dataset_name);
-    const auto variables = variable_table(config, settings.dataset_name, *dataset);
-    std::vector<std::string> notes;
-    const auto graph = obtain_graph(config, notes);
-    const auto model = make_model(config, settings, graph, variables, dataset->statistics());
-    model->to(dtype_of(settings.precision));
     StepTraffic result;
-    auto parameters = trainable_parameters(*model);
+    auto parameters = trainable_parameters(*job.model);
     for (const auto& parameter : parameters)
         result.parameters += parameter.tensor.numel();
-    const parallel::GradientEngine engine(std::move(parameters), parallel::Group::self(), engine_options(config, {}));
+    auto options = engine_options(job.config, {});
+    result.all_reduced = options.zero_group_size == 1 && options.node_size == 1 &&
+                         options.compression.kind == parallel::Compression::None;
+    options.zero_group_size = options.node_size = 1; // there is one process here
+    options.compression.kind = parallel::Compression::None;
+    const parallel::GradientEngine engine(std::move(parameters), parallel::Group::self(), options);
     const auto gradients = engine.flat_gradients();
-    result.gradient_bytes = gradients.numel() * int64_t(gradients.element_size());
+    const bool halved = options.wire == parallel::WireType::Bf16;
+    result.gradient_bytes = gradients.numel() * (halved ? 2 : int64_t(gradients.element_size()));
     result.gradient_calls = int64_t(engine.bucket_ends().size());
-    result.element_bytes = settings.precision == Precision::Float64     ? 8
-                           : settings.precision == Precision::Bf16Mixed ? 2
-                                                                        : 4;
-    result.passes = settings.task.rollout.at(0);
+    if (model_size == 1 && job.config.get<bool>("training.strategy.broadcast_buffers", false))
+        for (const auto& buffer : job.model->buffers())
+            result.buffer_bytes += int64_t(buffer.nbytes());
+    const auto precision = job.settings.precision;
+    result.element_bytes = precision == Precision::Float64 ? 8 : precision == Precision::Bf16Mixed ? 2 : 4;
+    result.passes = job.settings.task.rollout.at(0);
     if (model_size > 1)
         for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
-            result.groups.push_back(group_traffic(config, graph, settings, *model, kind, model_size));
+            result.groups.push_back(group_traffic(job, kind, model_size));
     return result;
 }
 
 namespace
 {
-
-/// The cells of every process of a model group.
-parallel::Partition cut_cells(const Config& config, const std::string& dataset_name, int64_t n_cells, int n_parts)
-{
-    if (n_parts == 1 || config.get<std::string>("training.strategy.partition", "contiguous") == "contiguous")
-        return parallel::Partition::contiguous(n_cells, n_parts);
-    std::vector<std::string> notes;
-    const auto graph = obtain_graph(config, notes);
-    return cut_nodes(config, graph, dataset_name, partition_kind(config, graph, n_parts), n_parts).at(dataset_name);
-}
 
 int64_t busiest(const std::shared_ptr<const data::Dataset>& dataset, std::span<const data::CellRanges> parts)
 {
@@ -173,23 +213,48 @@ int64_t busiest(const std::shared_ptr<const data::Dataset>& dataset, std::span<c
     return bytes;
 }
 
+int64_t count_inside(const data::CellRanges& ranges, const std::vector<int64_t>& cells)
+{
+    int64_t count = 0;
+    for (const auto& range : ranges.parts())
+        count += std::lower_bound(cells.begin(), cells.end(), range.end) -
+                 std::lower_bound(cells.begin(), cells.end(), range.begin);
+    return count;
+}
+
+/// Cells that each reader hands over where it reads these and works on those: every cell once for each that wants it.
+std::vector<int64_t> count_handed_over(std::span<const data::CellRanges> read, OwnCells own)
+{
+    std::vector<int64_t> result(own.size(), 0);
+    const auto is_own = [&](size_t rank) {
+        const auto n_own = int64_t(own[rank].size());
+        return read[rank].count() == n_own && count_inside(read[rank], own[rank]) == n_own;
+    };
+    bool all_own = true;
+    for (size_t rank = 0; rank < own.size(); ++rank)
+        all_own = all_own && is_own(rank);
+    for (size_t rank = 0; rank < own.size() && !all_own; ++rank)
+        for (const auto& theirs : own)
+            result[rank] += count_inside(read[rank], theirs);
+    return result;
+}
+
 } // namespace
 
-ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout)
+ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset, const parallel::Layout& layout,
+                            const parallel::Partition& partition, int rank)
 {
-    const auto name = config.at("data.datasets").keys().at(0);
-    const auto dataset = open_stage(config, "training", name);
     const auto n_cells = dataset->n_cells();
-    const auto partition = cut_cells(config, name, n_cells, layout.model_size());
-    // Reader groups of a model group are alike: the first one stands for all.
-    const auto readers = layout.subgroup_size() > 1 ? layout.ensemble_ranks(0) : layout.reader_ranks(0, 0);
+    const auto place = layout.place(rank);
+    const auto readers = layout.subgroup_size() > 1 ? layout.ensemble_ranks(place.ensemble_id)
+                                                    : layout.reader_ranks(place.model_id, place.reader_id);
     std::vector<std::vector<int64_t>> own;
-    for (const int rank : readers) {
-        const auto rows = partition.rows(layout.place(rank).model_rank);
+    for (const int reader : readers) {
+        const auto rows = partition.rows(layout.place(reader).model_rank);
         own.emplace_back(rows.begin(), rows.end());
     }
     const auto whole = data::decode_one_date(dataset, std::array{data::CellRanges(0, n_cells)}).front();
-    const auto parts = own_parts(own);
+    auto parts = own_parts(own);
     ReadingPlan plan{.n_readers = int(readers.size()),
                      .whole_bytes = whole.bytes,
                      .own_bytes = busiest(dataset, parts),
@@ -198,9 +263,13 @@ ReadingPlan predict_reading(const Config& config, const parallel::Layout& layout
                      .block_bytes = whole.block_bytes,
                      .field_bytes = n_cells * int64_t(sizeof(float))};
     if (!are_ranges(parts)) {
-        plan.range_bytes = busiest(dataset, equal_ranges(n_cells, plan.n_readers));
-        plan.reads_ranges = !prefers_own_parts(plan.own_bytes, plan.range_bytes);
+        auto ranges = equal_ranges(n_cells, plan.n_readers);
+        plan.range_bytes = busiest(dataset, ranges);
+        plan.reads_ranges = plan.n_readers > 1 && !prefers_own_parts(plan.own_bytes, plan.range_bytes);
+        if (plan.reads_ranges)
+            parts = std::move(ranges);
     }
+    plan.handed_over = count_handed_over(parts, own);
     return plan;
 }
 

@@ -70,6 +70,12 @@ at::Tensor persistence(const Job& job, const at::Tensor& batch, const at::Tensor
     return last.index_select(-1, columns).unsqueeze(1).expand_as(like).contiguous();
 }
 
+/// Whether errors by variable are worked out with it.
+bool has_errors(const loss::ValidationMetric& metric)
+{
+    return metric.name == "mse";
+}
+
 class BatchScorer
 {
 public:
@@ -97,7 +103,7 @@ public:
                 sums_.add(fmt::format("val_{}_{}_metric/{}/{}/{}", name, metric.name, name, job_.ranges[i].name,
                                       rollout_step + 1),
                           values[int64_t(i)].item<double>(), n);
-            if (metric.name == "mse")
+            if (has_errors(metric))
                 add_errors(rollout_step, *metric.loss, forecast, reference, truth, n);
         }
     }
@@ -137,6 +143,11 @@ bool is_root_mean_square(const std::string& name)
 
 } // namespace
 
+int64_t evaluations_of(const loss::ValidationMetric& metric)
+{
+    return has_errors(metric) ? 3 : 1;
+}
+
 ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, ProgressSink& progress) const
 {
     const at::NoGradGuard no_grad;
@@ -167,6 +178,7 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
     for (int64_t i = 0; i < n_batches; ++i) {
         progress.validating(i, n_batches);
         auto raw = feeder.next();
+        account_.begin();
         auto n = double(raw.anchors.size());
         hooks_.weighed(n);
         raw.values = job_.validation_cells->own(raw.values);
@@ -181,6 +193,7 @@ ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, 
                          },
                          {job_.settings.members_per_process, &noise});
         const double loss = value.item<double>();
+        account_.end(CommPhase::ValidationBatch);
         if (!std::isfinite(loss))
             require_clean(raw, *job_.validation, relative, "validation");
         sums.add("val_multi_dataset_loss", loss, n);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loss and metrics on held-out dates, beside persistence.
 #pragma once
+#include "gradwind/train/comm_account.h"
 #include "gradwind/train/job.h"
 #include "gradwind/train/progress.h"
 #include "gradwind/train/step_hooks.h"
@@ -16,9 +17,9 @@ namespace gradwind::train
 class Validator
 {
 public:
-    /// @param job, hooks  must outlive this
-    Validator(const Job& job, const Reference& reference, StepHooks& hooks)
-        : job_(job), reference_(reference), hooks_(hooks)
+    /// @param job, hooks  must outlive this @param account  told of every batch
+    Validator(const Job& job, const Reference& reference, StepHooks& hooks, CommAccount& account)
+        : job_(job), reference_(reference), hooks_(hooks), account_(account)
     {
     }
     /// @collective all ranks @return equal on all ranks
@@ -28,6 +29,11 @@ private:
     const Job& job_;
     Reference reference_;
     StepHooks& hooks_;
+    CommAccount& account_;
 };
+
+/// How often a validation evaluates a metric in a rollout step: for the mean square errors of forecast and persistence
+/// by variable, too.
+[[nodiscard]] int64_t evaluations_of(const loss::ValidationMetric& metric);
 
 } // namespace gradwind::train
