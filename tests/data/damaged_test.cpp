@@ -216,7 +216,8 @@ TEST(DamagedStore, OptionsThatCannotWorkSayWhy)
     TinyStore().write(folder / "good.zarr");
     const std::vector<std::pair<json, std::string>> table = {
         {{{"frequncy", "6h"}}, "did you mean `frequency`"},
-        {{{"cutout", json::array()}}, "not supported"},
+        {{{"zip", json::array()}}, "not supported"},
+        {{{"cutout", json::array()}}, "nest one in the other"},
         {{{"select", {"v1", "w2"}}}, "available: v0, v1, v2, v3, v4"},
         {{{"select", {"v1", "v1"}}}, "twice"},
         {{{"drop", "v9"}}, "unknown variable"},

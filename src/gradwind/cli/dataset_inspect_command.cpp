@@ -6,6 +6,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/data/open_dataset.h"
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -18,7 +19,12 @@ namespace
 Config options_of(const DatasetInspect& command)
 {
     ConfigDraft root;
-    root.make_child("dataset", {"command line", 0}).set_string(command.store);
+    const std::filesystem::path path(command.store);
+    auto& dataset = root.make_child("dataset", {"command line", 0});
+    if (path.extension() == ".yaml" || path.extension() == ".yml")
+        dataset = parse_yaml_file(path); // options, as they stand in a configuration
+    else
+        dataset.set_string(command.store);
     for (const auto& option : command.options) {
         const auto equals = option.find('=');
         GRADWIND_CHECK(equals != std::string::npos && equals > 0, ConfigError,

@@ -169,7 +169,8 @@ void add_dataset(CLI::App& app, Bound& bound)
 
     auto& inspect = bound.dataset_inspect;
     sub = group->add_subcommand("inspect", "What a data set holds: dates, variables, statistics, chunks");
-    sub->add_option("store", inspect.store, "path of the store")->required();
+    sub->add_option("store", inspect.store, "path of the store, or a YAML file of options (join, concat, ...)")
+        ->required();
     sub->add_option("options", inspect.options, "key=value: options of open_dataset, e.g. frequency=6h select=[t,u]");
     flag(*sub, "--json", inspect.format, DatasetInspect::Format::Json, "print JSON");
     flag(*sub, "--checksum", inspect.checksum, DatasetInspect::Checksum::Compute,

@@ -3,6 +3,7 @@
 #include "gradwind/data/cells.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/data/combined_dataset.h"
 #include "gradwind/data/dataset_store.h"
 
 #include <algorithm>
@@ -47,6 +48,8 @@ std::shared_ptr<const Dataset> select_cells(std::shared_ptr<const Dataset> datas
                    cells.parts().empty() ? 0 : cells.parts().back().end);
     if (cells.count() == dataset->n_cells())
         return dataset;
+    if (const auto* combined = dynamic_cast<const CombinedDataset*>(dataset.get()))
+        return combined->with_cells(cells);
     const auto* stored = dynamic_cast<const StoreDataset*>(dataset.get());
     GRADWIND_CHECK(stored != nullptr, DataError, "[data] {}: only of a store can some cells be read",
                    dataset->info().name);

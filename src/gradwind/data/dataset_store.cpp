@@ -4,6 +4,7 @@
 
 #include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
+#include "gradwind/data/combined_dataset.h"
 #include "gradwind/data/dataset_dates.h"
 #include "gradwind/data/zarr_transpose.h"
 
@@ -18,19 +19,6 @@ namespace
 
 /// Gaps of fewer elements than this are not worth a range of their own.
 constexpr int64_t kRangeGap = 1024;
-
-Statistics pick(const Statistics& all, std::span<const int64_t> positions)
-{
-    Statistics out;
-    for (const auto position : positions) {
-        const auto i = size_t(position);
-        out.mean.push_back(all.mean[i]);
-        out.stdev.push_back(all.stdev[i]);
-        out.minimum.push_back(all.minimum[i]);
-        out.maximum.push_back(all.maximum[i]);
-    }
-    return out;
-}
 
 } // namespace
 
@@ -111,17 +99,8 @@ std::optional<Statistics> StoreDataset::statistics_tendencies(int64_t delta_s) c
 {
     if (delta_s <= 0)
         return std::nullopt;
-    if (selection_.statistics_from) {
-        const auto& other = *selection_.statistics_from;
-        const auto all = other.statistics_tendencies(delta_s);
-        if (!all)
-            return std::nullopt;
-        std::vector<int64_t> positions;
-        for (const auto& name : selection_.names_in_statistics)
-            positions.push_back(std::find(other.variables().begin(), other.variables().end(), name) -
-                                other.variables().begin());
-        return pick(*all, positions);
-    }
+    if (selection_.statistics_from)
+        return tendencies_named(*selection_.statistics_from, selection_.names_in_statistics, delta_s);
     // Anemoi writes 24 h as "1d"; other writers may not.
     std::string names[] = {frequency_to_string(delta_s), fmt::format("{}h", delta_s / 3600)};
     for (const auto& name : names) {

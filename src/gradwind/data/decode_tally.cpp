@@ -4,7 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/data/cells.h"
-#include "gradwind/data/dataset_store.h"
+#include "gradwind/data/combined_dataset.h"
 
 #include <algorithm>
 
@@ -21,13 +21,10 @@ std::vector<DecodeTally> decode_one_date(const std::shared_ptr<const Dataset>& d
     std::vector<float> values;
     for (const auto& cells : selections) {
         const auto part = select_cells(dataset, cells);
-        const auto* stored = dynamic_cast<const StoreDataset*>(part.get());
-        GRADWIND_CHECK(stored != nullptr, DataError, "[data] {}: only of a store it is known what it decodes",
-                       dataset->info().name);
-        const auto before = stored->decoded();
+        const auto before = decoded_by(*part);
         values.resize(size_t(part->n_members() * part->n_cells() * part->n_variables()));
         part->read({&date, 1}, {0, part->n_cells()}, values);
-        const auto after = stored->decoded();
+        const auto after = decoded_by(*part);
         result.push_back({after.chunks - before.chunks, after.bytes - before.bytes, after.block_bytes});
     }
     return result;

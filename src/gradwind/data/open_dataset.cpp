@@ -43,26 +43,18 @@ const std::vector<std::string>& known_options()
 
 const std::vector<std::string>& unsupported_options()
 {
-    static const std::vector<std::string> names = {"adjust",
-                                                   "base_end",
+    static const std::vector<std::string> names = {"base_end",
                                                    "base_frequency",
                                                    "base_start",
                                                    "complement",
-                                                   "concat",
-                                                   "cutout",
                                                    "ensemble",
                                                    "expected_access",
                                                    "extend_end",
                                                    "extend_start",
-                                                   "grids",
                                                    "interpolate_frequency",
                                                    "interpolate_variables",
-                                                   "join",
                                                    "mask",
-                                                   "max_distance_km",
                                                    "merge",
-                                                   "min_distance_km",
-                                                   "neighbours",
                                                    "rescale",
                                                    "rolling_average",
                                                    "set_missing_base_dates",
@@ -78,8 +70,18 @@ const std::vector<std::string>& unsupported_options()
     return names;
 }
 
-void check_options(const Config& options)
+/// Companions of the options that name several data sets.
+const std::vector<std::string>& combining_companions()
 {
+    static const std::vector<std::string> names = {"adjust",          "fill_missing_gaps", "min_distance_km",
+                                                   "max_distance_km", "cropping_distance", "neighbours"};
+    return names;
+}
+
+/// @return the option that names several data sets; empty where there is none
+std::string check_options(const Config& options)
+{
+    std::string combining, companion;
     for (const auto& key : options.keys()) {
         if (!options.has(key))
             continue;
@@ -88,51 +90,64 @@ void check_options(const Config& options)
         };
         GRADWIND_CHECK(!has(unsupported_options()), ConfigError,
                        "[data] the option `{}` of a data set is not supported ({})", key, options.at(key).where());
+        if (has(detail::combining_options())) {
+            GRADWIND_CHECK(combining.empty(), ConfigError, "[data] {} has both `{}` and `{}`: nest one in the other",
+                           options.where(), combining, key);
+            combining = key;
+            continue;
+        }
+        if (has(combining_companions())) {
+            companion = key;
+            continue;
+        }
         GRADWIND_CHECK(has(known_options()), ConfigError, "[data] a data set has no option `{}`{} ({}); there are: {}",
                        key, did_you_mean(key, known_options()), options.at(key).where(),
                        fmt::join(known_options(), ", "));
     }
+    GRADWIND_CHECK(
+        companion.empty() || !combining.empty(), ConfigError,
+        "[data] {}: `{}` says how several data sets are put together, and there is one; the options for that "
+        "are {}",
+        options.where(), companion, fmt::join(detail::combining_options(), ", "));
+    GRADWIND_CHECK(combining.empty() || !options.has("dataset"), ConfigError,
+                   "[data] {} has both `dataset` and `{}`: nest one in the other", options.where(), combining);
+    return combining;
 }
 
-struct Opened {
-    std::shared_ptr<const Store> store;
-    Selection selection;
-};
-
-Opened open_path(const std::string& text)
+detail::Opened open_path(const std::string& text)
 {
     fs::path path(text);
     if (!fs::exists(path) && fs::exists(text + ".zarr"))
         path = text + ".zarr";
-    Opened out{open_store(path), {}};
+    detail::Opened out{open_store(path), nullptr, {}};
     out.selection = select_all(*out.store);
     return out;
 }
 
-Opened open_options(const Config& options)
+std::shared_ptr<const Dataset> finish(detail::Opened opened, const OpenOptions& outer)
+{
+    detail::cut_period(outer.start, outer.end, "start and end of the period", opened.selection);
+    return detail::make_dataset(std::move(opened));
+}
+
+} // namespace
+
+detail::Opened detail::open_options(const Config& options)
 {
     if (options.kind() == Config::Kind::String)
         return open_path(options.as<std::string>());
     GRADWIND_CHECK(options.is_map(), ConfigError,
                    "[data] a data set must be a path or a mapping with `dataset`, which {} is not", options.where());
-    check_options(options);
-    auto opened = open_options(options.at("dataset"));
+    const bool combines = !check_options(options).empty();
+    auto opened = combines ? open_combination(options) : open_options(options.at("dataset"));
     for (const auto& step : kSteps)
         step(options, opened.selection);
     return opened;
 }
 
-std::shared_ptr<const Dataset> finish(Opened opened, const OpenOptions& outer)
-{
-    detail::cut_period(outer.start, outer.end, "start and end of the period", opened.selection);
-    return std::make_shared<const StoreDataset>(std::move(opened.store), std::move(opened.selection));
-}
-
-} // namespace
-
 std::shared_ptr<const Dataset> open_dataset(const Config& options, const OpenOptions& outer)
 {
-    return finish(open_options(options), outer);
+    return finish(detail::open_options(options), outer);
 }
 
 std::shared_ptr<const Dataset> open_dataset(const nlohmann::json& options, const OpenOptions& outer)

@@ -21,7 +21,12 @@ struct OpenOptions {
 ///
 /// Options, in the order in which they apply (spec §14.5): fill_missing_dates (closest), start, end, frequency, select,
 /// drop, reorder, rename, statistics, trim_edge, thinning, area, number(s), member(s), set_missing_dates. Null options
-/// count as absent. A path that does not exist is tried with ".zarr" behind it.
+/// count as absent. In the place of `dataset`, several data sets of the same kind: `join` puts their variables together
+/// (the last one wins where they share a name), `concat` their dates (which follow each other; `fill_missing_gaps`),
+/// `grids` their cells, and `cutout` the cells of limited areas and those of the last, global one outside them
+/// (`min_distance_km`, `max_distance_km`, `cropping_distance`, `neighbours`). `adjust` (dates, start, end, frequency,
+/// variables, select, all) first cuts them to what they have in common. A path that does not exist is tried with
+/// ".zarr" behind it.
 /// @throws ConfigError for an unknown or unsupported option, an unknown variable (listing what exists), a value out of
 ///         range, or a period without dates; DataError for a store that is absent or damaged
 [[nodiscard]] std::shared_ptr<const Dataset> open_dataset(const Config& options, const OpenOptions& outer = {});

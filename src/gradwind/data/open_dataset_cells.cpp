@@ -10,22 +10,14 @@ namespace gradwind::data::detail
 namespace
 {
 
-void keep_cells(std::string name, std::vector<char> kept, Selection& selection)
+void mask_cells(std::string name, std::vector<char> kept, Selection& selection)
 {
-    auto& info = selection.info;
-    std::vector<int64_t> cells;
-    std::vector<double> latitudes, longitudes;
-    for (size_t i = 0; i < kept.size(); ++i) {
-        if (!kept[i])
-            continue;
-        cells.push_back(selection.cells ? (*selection.cells)[i] : int64_t(i));
-        latitudes.push_back(info.latitudes[i]);
-        longitudes.push_back(info.longitudes[i]);
-    }
-    selection.cells = std::move(cells);
-    info.latitudes = std::move(latitudes);
-    info.longitudes = std::move(longitudes);
-    info.masks.push_back({std::move(name), std::move(kept)});
+    std::vector<int64_t> positions;
+    for (size_t i = 0; i < kept.size(); ++i)
+        if (kept[i])
+            positions.push_back(int64_t(i));
+    keep_cells(positions, selection);
+    selection.info.masks.push_back({std::move(name), std::move(kept)});
 }
 
 struct Shape {
@@ -54,6 +46,22 @@ std::vector<char> mask_of(Shape shape, Keep&& keep)
 
 } // namespace
 
+void keep_cells(const std::vector<int64_t>& positions, Selection& selection)
+{
+    auto& info = selection.info;
+    std::vector<int64_t> cells;
+    std::vector<double> latitudes, longitudes;
+    for (const auto position : positions) {
+        const auto i = size_t(position);
+        cells.push_back(selection.cells ? (*selection.cells)[i] : position);
+        latitudes.push_back(info.latitudes[i]);
+        longitudes.push_back(info.longitudes[i]);
+    }
+    selection.cells = std::move(cells);
+    info.latitudes = std::move(latitudes);
+    info.longitudes = std::move(longitudes);
+}
+
 void apply_trim_edge(const Config& options, Selection& selection)
 {
     if (!options.has("trim_edge"))
@@ -72,7 +80,7 @@ void apply_trim_edge(const Config& options, Selection& selection)
     const Shape left{shape.rows - edges[0] - edges[1], shape.columns - edges[2] - edges[3]};
     GRADWIND_CHECK(left.rows > 0 && left.columns > 0, ConfigError, "[data] {} leaves nothing of a grid of {} x {}",
                    value.where(), shape.rows, shape.columns);
-    keep_cells("trimedge_mask",
+    mask_cells("trimedge_mask",
                mask_of(shape,
                        [&](int64_t row, int64_t column) {
                            return row >= edges[0] && row < shape.rows - edges[1] && column >= edges[2] &&
@@ -93,7 +101,7 @@ void apply_thinning(const Config& options, Selection& selection)
     const auto step = value.as<int64_t>();
     GRADWIND_CHECK(step >= 1, ConfigError, "[data] {} is {}, expected 1 or more", value.where(), step);
     const auto shape = rectangle_of(selection, value);
-    keep_cells("thinning_mask",
+    mask_cells("thinning_mask",
                mask_of(shape, [&](int64_t row, int64_t column) { return row % step == 0 && column % step == 0; }),
                selection);
     selection.info.field_shape = {(shape.rows + step - 1) / step, (shape.columns + step - 1) / step};
@@ -115,7 +123,7 @@ void apply_area(const Config& options, Selection& selection)
         const auto inside = [&](double x) { return x >= west && x <= east; };
         kept[i] = lat <= north && lat >= south && (inside(lon) || inside(lon + 360) || inside(lon - 360));
     }
-    keep_cells("cropping_mask", std::move(kept), selection);
+    mask_cells("cropping_mask", std::move(kept), selection);
 }
 
 } // namespace gradwind::data::detail

@@ -15,18 +15,12 @@ namespace
 {
 
 /// Keeps every `stride`-th date of [first, last].
-void keep_dates(int64_t first, int64_t last, int64_t stride, Selection& selection)
+void keep_every(int64_t first, int64_t last, int64_t stride, Selection& selection)
 {
-    std::vector<int64_t> dates, sources;
-    std::vector<char> missing;
-    for (auto i = first; i <= last; i += stride) {
-        dates.push_back(selection.info.dates[size_t(i)]);
-        sources.push_back(selection.dates[size_t(i)]);
-        missing.push_back(selection.info.missing[size_t(i)]);
-    }
-    selection.info.dates = std::move(dates);
-    selection.info.missing = std::move(missing);
-    selection.dates = std::move(sources);
+    std::vector<int64_t> positions;
+    for (auto i = first; i <= last; i += stride)
+        positions.push_back(i);
+    keep_dates(positions, selection);
     selection.info.frequency_s = selection.info.dates.size() < 2 ? 0 : selection.info.frequency_s * stride;
 }
 
@@ -36,6 +30,20 @@ std::string option_text(const Config& options, const char* key)
 }
 
 } // namespace
+
+void keep_dates(const std::vector<int64_t>& positions, Selection& selection)
+{
+    std::vector<int64_t> dates, sources;
+    std::vector<char> missing;
+    for (const auto position : positions) {
+        dates.push_back(selection.info.dates[size_t(position)]);
+        sources.push_back(selection.dates[size_t(position)]);
+        missing.push_back(selection.info.missing[size_t(position)]);
+    }
+    selection.info.dates = std::move(dates);
+    selection.info.missing = std::move(missing);
+    selection.dates = std::move(sources);
+}
 
 void cut_period(const std::string& start, const std::string& end, const std::string& where, Selection& selection)
 {
@@ -47,7 +55,7 @@ void cut_period(const std::string& start, const std::string& end, const std::str
     GRADWIND_CHECK(first <= last, ConfigError, "[data] {}: no date from `{}` to `{}` ({}); the data set has {} to {}",
                    selection.info.name, start, end, where, format_datetime(dates.front()),
                    format_datetime(dates.back()));
-    keep_dates(first, last, 1, selection);
+    keep_every(first, last, 1, selection);
 }
 
 void apply_period(const Config& options, Selection& selection)
@@ -66,7 +74,7 @@ void apply_frequency(const Config& options, Selection& selection)
     GRADWIND_CHECK(seconds % selection.info.frequency_s == 0, ConfigError,
                    "[data] {} is {}, which is not a multiple of the data set's {}", wanted.where(),
                    frequency_to_string(seconds), frequency_to_string(selection.info.frequency_s));
-    keep_dates(0, int64_t(selection.info.dates.size()) - 1, seconds / selection.info.frequency_s, selection);
+    keep_every(0, int64_t(selection.info.dates.size()) - 1, seconds / selection.info.frequency_s, selection);
 }
 
 void apply_set_missing_dates(const Config& options, Selection& selection)

@@ -28,7 +28,18 @@ int64_t find_name(const std::string& name, const std::vector<std::string>& names
     return found - names.begin();
 }
 
-/// Keeps these positions of the variables, in this order.
+int64_t member_number(const Config& value)
+{
+    const auto text = value.as<std::string>();
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    GRADWIND_CHECK(error == std::errc() && end == text.data() + text.size(), ConfigError,
+                   "[data] {} is `{}`, expected the number of a member", value.where(), text);
+    return number;
+}
+
+} // namespace
+
 void keep_variables(const std::vector<int64_t>& positions, Selection& selection)
 {
     auto& info = selection.info;
@@ -55,17 +66,14 @@ void keep_variables(const std::vector<int64_t>& positions, Selection& selection)
     });
 }
 
-int64_t member_number(const Config& value)
+void keep_members(const std::vector<int64_t>& positions, Selection& selection)
 {
-    const auto text = value.as<std::string>();
-    int64_t number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    GRADWIND_CHECK(error == std::errc() && end == text.data() + text.size(), ConfigError,
-                   "[data] {} is `{}`, expected the number of a member", value.where(), text);
-    return number;
+    std::vector<int64_t> kept;
+    for (const auto position : positions)
+        kept.push_back(selection.members[size_t(position)]);
+    selection.members = std::move(kept);
+    selection.info.n_members = int64_t(selection.members.size());
 }
-
-} // namespace
 
 void apply_select(const Config& options, Selection& selection)
 {
@@ -179,12 +187,11 @@ void apply_members(const Config& options, Selection& selection)
             GRADWIND_CHECK(index >= 0 && index < int64_t(selection.members.size()), ConfigError,
                            "[data] {} asks for member {}; there are {} of them, and `{}` counts from {}", item.where(),
                            index + base, selection.members.size(), key, base);
-            kept.push_back(selection.members[size_t(index)]);
+            kept.push_back(index);
         }
         std::sort(kept.begin(), kept.end());
         kept.erase(std::unique(kept.begin(), kept.end()), kept.end());
-        selection.members = std::move(kept);
-        selection.info.n_members = int64_t(selection.members.size());
+        keep_members(kept, selection);
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/data/combined_dataset.h"
 #include "gradwind/data/open_dataset.h"
 
 #include <algorithm>
@@ -19,9 +20,7 @@ graph::GraphInputs graph_inputs()
         const auto dataset = data::open_dataset(option);
         return grid::Coordinates{dataset->latitudes(), dataset->longitudes()};
     };
-    inputs.dataset_grids = [](const Config& option) {
-        return std::vector<int64_t>{data::open_dataset(option)->n_cells()};
-    };
+    inputs.dataset_grids = [](const Config& option) { return data::grids_of(*data::open_dataset(option)); };
     inputs.dataset_values = [](const Config& option, const std::string& variable) {
         const auto dataset = data::open_dataset(option);
         const auto& names = dataset->variables();
