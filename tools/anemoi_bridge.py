@@ -7,223 +7,35 @@ Needs an installation of anemoi-models, anemoi-graphs and anemoi-training, becau
 own objects. Everything else about them is written to an exchange folder, which holds no pickle:
 
   weights.safetensors     the network, names below `model.model.` of a Lightning checkpoint, as anemoi-models 0.19 spells them
-  processors.safetensors  normalisers and other processors, names below `model.`
+  optimizer.safetensors   moments of AdamW under the same names, after `exp_avg.` and `exp_avg_sq.`; from trainings only
+  processors.safetensors  normalisers and other processors, names below `model.`; what imputers fill in, as `replacement`
   graph.safetensors       nodes.<set>.latlon (radians), edges.<source>.<target>.edge_index, their attributes; order kept
   statistics.safetensors  arrays of statistics, of tendencies and supporting arrays
-  exchange.json           configuration, variables in dataset order, step, epoch, and where the arrays belong
+  matrices/*.npz          matrices that the configuration names or that Anemoi makes of a `grid`
+  config.json             configuration as Anemoi has it, in its order: processors work in the order in which they stand
+  config.yaml             the same as gradwind runs it, with matrices by their names here
+  exchange.json           variables in dataset order, step, epoch, what a training goes on with, where the arrays belong
   metadata.json           what Anemoi tells inference about a checkpoint
 
-usage: anemoi_bridge.py import CHECKPOINT FOLDER [--graph GRAPH.pt]
+usage: anemoi_bridge.py import CHECKPOINT FOLDER [--graph GRAPH.pt] [--matrices FOLDER]
        anemoi_bridge.py graph GRAPH.pt GRAPH.safetensors
        anemoi_bridge.py export FOLDER CHECKPOINT
 """
 import argparse
 import datetime
-import enum
-import importlib
 import json
 import os
 import pathlib
+import shutil
 import sys
-import types
 import uuid
+
+from anemoi_bridge_files import (BridgeError, flatten, graph_tensors, make_graph, mask_names, note, only_graph, plain,
+                                 read_tensors, require, unflatten, with_full_targets, write_tensors)
+from anemoi_bridge_state import Matrices, NotResumable, lightning_state, replacements, training_of, with_matrices
 
 FORMAT = "gradwind-exchange-1"
 LAYOUT_VERSION = "trainable_layout_version"
-
-
-class BridgeError(Exception):
-    """Something a user can put right; the message says what."""
-
-
-def note(text):
-    print(text, flush=True)
-
-
-# Packages of Anemoi -------------------------------------------------------------------------------------------------
-
-class Placeholder(types.ModuleType):
-    """Stands for a plotting package that is not installed: no plot is made here."""
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return None
-
-
-def require(module):
-    """Imports a module; plotting packages that anemoi-training imports on the way may be absent."""
-    for _ in range(20):
-        try:
-            return importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            missing = error.name or ""
-            if not missing or missing.split(".")[0] in ("anemoi", "torch", "numpy", "omegaconf", "hydra"):
-                raise BridgeError(f"{sys.executable} has no {missing or module}: name a Python that has anemoi-models, "
-                                  "anemoi-graphs and anemoi-training with --python or GRADWIND_PYTHON") from error
-            placeholder = Placeholder(missing)
-            placeholder.__path__ = []
-            sys.modules[missing] = placeholder
-            for loaded in [name for name in sys.modules if name.startswith("anemoi.training")]:
-                del sys.modules[loaded]
-    raise BridgeError(f"{module} cannot be imported")
-
-
-# Safetensors --------------------------------------------------------------------------------------------------------
-
-def dtypes():
-    import torch
-    return {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
-            torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
-            torch.bool: "BOOL"}
-
-
-def write_tensors(path, tensors):
-    import torch
-    names, header, offset, chunks = dtypes(), {}, 0, []
-    for name, tensor in sorted(tensors.items()):
-        tensor = tensor.detach().cpu().contiguous()
-        chunk = tensor.reshape(-1).view(torch.uint8).numpy().tobytes() if tensor.numel() else b""
-        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape),
-                        "data_offsets": [offset, offset + len(chunk)]}
-        offset += len(chunk)
-        chunks.append(chunk)
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for chunk in chunks:
-            file.write(chunk)
-
-
-def read_tensors(path):
-    import torch
-    types_by_name = {name: dtype for dtype, name in dtypes().items()}
-    data = pathlib.Path(path).read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    result = {}
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        raw = bytearray(data[8 + size + begin:8 + size + end])
-        dtype = types_by_name[entry["dtype"]]
-        flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
-        result[name] = flat.reshape(entry["shape"])
-    return result
-
-
-# Trees of arrays ----------------------------------------------------------------------------------------------------
-
-def flatten(value, name, tensors):
-    """Arrays of a tree go to `tensors`; the tree keeps their names."""
-    import numpy
-    import torch
-    if isinstance(value, dict):
-        return {str(key): flatten(item, f"{name}/{key}", tensors) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [flatten(item, f"{name}/{i}", tensors) for i, item in enumerate(value)]
-    if isinstance(value, (numpy.ndarray, torch.Tensor)):
-        tensors[name] = torch.from_numpy(numpy.array(value)) if isinstance(value, numpy.ndarray) else value
-        return {"$array": name}
-    return plain(value)
-
-
-def unflatten(tree, tensors):
-    if isinstance(tree, dict):
-        if set(tree) == {"$array"}:
-            return tensors[tree["$array"]].numpy()
-        return {key: unflatten(item, tensors) for key, item in tree.items()}
-    if isinstance(tree, list):
-        return [unflatten(item, tensors) for item in tree]
-    return tree
-
-
-def plain(value):
-    """A configuration or metadata as JSON has it."""
-    from omegaconf import DictConfig, ListConfig, OmegaConf
-    if isinstance(value, (DictConfig, ListConfig)):
-        return plain(OmegaConf.to_container(value, resolve=True))
-    if hasattr(value, "model_dump"):
-        return plain(value.model_dump(by_alias=True))
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set)):
-        return [plain(item) for item in value]
-    if isinstance(value, enum.Enum):
-        return plain(value.value)
-    if isinstance(value, (datetime.datetime, datetime.date)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        hours = value.total_seconds() / 3600
-        return f"{hours:g}h"
-    if isinstance(value, float) and value != value:
-        return None
-    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
-        return value.item()
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    return str(value)
-
-
-# Graphs -------------------------------------------------------------------------------------------------------------
-
-def graph_tensors(graph):
-    """HeteroData as tensors by name, and the names of its node and edge types."""
-    import torch
-    tensors, kinds = {}, {"nodes": {}, "edges": []}
-    for name in graph.node_types:
-        store = graph[name]
-        tensors[f"nodes.{name}.latlon"] = store["x"].to(torch.float32)
-        kinds["nodes"][name] = store.get("node_type", "")
-        for key, value in store.items():
-            if key != "x" and isinstance(value, torch.Tensor) and value.ndim and value.shape[0] == store["x"].shape[0]:
-                tensors[f"nodes.{name}.{key}"] = value
-    for source, relation, target in graph.edge_types:
-        store = graph[(source, relation, target)]
-        kinds["edges"].append({"type": [source, relation, target], "made_by": plain(store.get("edge_type", ""))})
-        for key, value in store.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"edges.{source}.{target}.{key}"] = value
-    return tensors, kinds
-
-
-def mask_names(config):
-    """Tensor names of the node attributes that a configuration makes as masks; safetensors of gradwind hold them as 0 and 1."""
-    result = set()
-    for nodes, section in ((config.get("graph") or {}).get("nodes") or {}).items():
-        for name, attribute in (section.get("attributes") or {}).items():
-            kind = str(attribute.get("_target_", "")).split(".")[-1]
-            if kind.endswith("Mask") or kind.startswith(("Boolean", "Nonmissing", "Nonzero")):
-                result.add(f"nodes.{nodes}.{name}")
-    return result
-
-
-def make_graph(tensors, kinds, masks):
-    import torch
-    data = require("torch_geometric.data").HeteroData()
-    for name, tensor in tensors.items():
-        parts = name.split(".", 2)
-        if parts[0] != "nodes":
-            continue
-        key = "x" if parts[2] == "latlon" else parts[2]
-        data[parts[1]][key] = tensor.to(torch.bool) if name in masks else tensor
-    for name, made_by in kinds.get("nodes", {}).items():
-        if made_by:
-            data[name]["node_type"] = made_by
-    relations = {(e["type"][0], e["type"][2]): e for e in kinds.get("edges", [])}
-    for name, tensor in tensors.items():
-        parts = name.split(".", 3)
-        if parts[0] != "edges":
-            continue
-        entry = relations.get((parts[1], parts[2]), {"type": [parts[1], "to", parts[2]], "made_by": ""})
-        data[tuple(entry["type"])][parts[3]] = tensor
-        if entry["made_by"]:
-            data[tuple(entry["type"])]["edge_type"] = entry["made_by"]
-    return data
-
 
 # Import -------------------------------------------------------------------------------------------------------------
 
@@ -262,7 +74,8 @@ def open_checkpoint(path):
                                                   "data_indices", "supporting_arrays")}
         source |= {"kind": "training", "state": dict(loaded["state_dict"]), "step": int(loaded.get("global_step", 0)),
                    "epoch": int(loaded.get("epoch", 0)), "task_state": plain(loaded.get("task_state", {})),
-                   "metadata": metadata or plain(hyper.get("metadata", {}))}
+                   "metadata": metadata or plain(hyper.get("metadata", {})), "model": None,
+                   "progress": {key: loaded.get(key) for key in ("optimizer_states", "lr_schedulers", "loops", "epoch")}}
         return source
     if hasattr(loaded, "state_dict") and hasattr(loaded, "data_indices"):
         if "config" not in metadata:
@@ -272,7 +85,8 @@ def open_checkpoint(path):
                 "config": metadata["config"], "graph_data": loaded.graph_data, "statistics": loaded.statistics,
                 "statistics_tendencies": loaded.statistics_tendencies, "data_indices": loaded.data_indices,
                 "supporting_arrays": arrays, "step": int(training.get("global_step", 0)),
-                "epoch": int(training.get("current_epoch", 0)), "task_state": {}, "metadata": metadata}
+                "epoch": int(training.get("current_epoch", 0)), "task_state": {}, "metadata": metadata,
+                "model": loaded.model, "progress": None}
     raise BridgeError(f"{path} is neither a training nor an inference checkpoint of Anemoi")
 
 
@@ -308,9 +122,11 @@ def edge_keys(config, datasets):
     return result
 
 
-def sort_trainable_rows(network, graph, config, datasets):
-    """Before layout version 1 trainable edge rows were in the order of the graph; now they are sorted by destination."""
+def row_orders(network, graph, config, datasets):
+    """Before layout version 1 trainable edge rows were in the order of the graph; now they are sorted by destination.
+    @return the order in which the rows of each such tensor are to be taken"""
     import torch
+    result = {}
     for prefix, (source, target) in edge_keys(config, datasets).items():
         version = int(network.get(f"{prefix}.{LAYOUT_VERSION}", torch.tensor(0)))
         edges = graph.get(f"edges.{source}.{target}.edge_index")
@@ -321,9 +137,14 @@ def sort_trainable_rows(network, graph, config, datasets):
             if rows.shape[0] != edges.shape[1]:
                 raise BridgeError(f"{prefix}.trainable has {rows.shape[0]} rows, the graph {edges.shape[1]} edges from "
                                   f"{source} to {target}: give the graph of the training with --graph")
-            network[f"{prefix}.trainable.trainable"] = rows.index_select(0, torch.argsort(edges[1], stable=True))
+            result[f"{prefix}.trainable.trainable"] = torch.argsort(edges[1], stable=True)
             note(f"note: {prefix}.trainable is of an older release: its rows were put in order of their destinations")
         network[f"{prefix}.{LAYOUT_VERSION}"] = torch.tensor(1, dtype=torch.int64)
+    return result
+
+
+def in_order(tensors, orders):
+    return {name: tensor.index_select(0, orders[name]) if name in orders else tensor for name, tensor in tensors.items()}
 
 
 def complete(config):
@@ -339,20 +160,13 @@ def by_dataset(value):
     return value if isinstance(value, dict) else {"data": value}
 
 
-def only_graph(loaded, path):
-    graph = next(iter(loaded.values())) if isinstance(loaded, dict) and len(loaded) == 1 else loaded
-    if not hasattr(graph, "node_types"):
-        raise BridgeError(f"{path} holds no graph: give one with --graph")
-    return graph
-
-
 def import_graph(path, output):
     tensors, _ = graph_tensors(only_graph(load_pickle(path), path))
     write_tensors(output, tensors)
     note(f"wrote {output}: {len(tensors)} tensors")
 
 
-def import_checkpoint(path, folder, graph_file):
+def import_checkpoint(path, folder, graph_file, matrix_folder):
     folder.mkdir(parents=True, exist_ok=True)
     source = open_checkpoint(path)
     config = complete(plain(source["config"]))
@@ -363,7 +177,7 @@ def import_checkpoint(path, folder, graph_file):
     network, processors, others = {}, {}, []
     for name, tensor in source["state"].items():
         if name.startswith("model.model."):
-            network[newest_name(name[len("model.model."):], config, datasets)] = tensor
+            network[network_name(name, config, datasets)] = tensor
         elif name.startswith(("model.pre_processors", "model.post_processors")):
             processors[name[len("model."):]] = tensor
         else:
@@ -371,22 +185,43 @@ def import_checkpoint(path, folder, graph_file):
     if others:
         note(f"note: {len(others)} tensors belong neither to the network nor to its processors and stay behind: "
              + ", ".join(others))
-    sort_trainable_rows(network, nodes_and_edges, config, datasets)
+    orders = row_orders(network, nodes_and_edges, config, datasets)
+    processors |= replacements(config, source, indices)
+    matrices = Matrices(folder / "matrices", matrix_folder)
+    runnable = with_matrices(config, datasets, source, matrices)
+    training, moments, reason = None, {}, ""
+    try:
+        by_kind, training = training_of(source, config)
+        for kind, tensors in by_kind.items():
+            named = in_order({network_name(name, config, datasets): tensor for name, tensor in tensors.items()}, orders)
+            moments |= {f"{kind}.{name}": tensor for name, tensor in named.items()}
+    except NotResumable as error:
+        reason = str(error)
     arrays = {}
     tree = {key: flatten(source.get(key), key, arrays) for key in ("statistics", "statistics_tendencies", "supporting_arrays")}
-    write_tensors(folder / "weights.safetensors", network)
+    write_tensors(folder / "weights.safetensors", in_order(network, orders))
+    write_tensors(folder / "optimizer.safetensors", moments)
     write_tensors(folder / "processors.safetensors", processors)
     write_tensors(folder / "graph.safetensors", nodes_and_edges)
     write_tensors(folder / "statistics.safetensors", arrays)
-    description = {"format": FORMAT, "kind": source["kind"], "config": config, "step": source["step"],
+    from omegaconf import OmegaConf
+    (folder / "config.json").write_text(json.dumps(config, indent=1, allow_nan=False) + "\n")
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(runnable)))
+    description = {"format": FORMAT, "kind": source["kind"], "step": source["step"],
                    "epoch": source["epoch"], "task_state": source["task_state"], "graph": kinds, "arrays": tree,
+                   "matrices": matrices.sources, "training": training, "not_resumable": reason,
                    "variables": {name: [key for key, _ in sorted(index.name_to_index.items(), key=lambda item: item[1])]
                                  for name, index in indices.items()},
                    "versions": versions(), "source": str(path)}
     (folder / "exchange.json").write_text(json.dumps(description, indent=1, allow_nan=False) + "\n")
     (folder / "metadata.json").write_text(json.dumps(plain(source["metadata"]), indent=1, default=str) + "\n")
     note(f"read {path}: {len(network)} tensors of the network, {len(processors)} of processors, "
-         f"{len(nodes_and_edges)} of the graph, step {source['step']}")
+         f"{len(nodes_and_edges)} of the graph, step {source['step']}, "
+         + (f"moments of {training['optimizer_steps']} steps" if training else f"no optimiser to go on with: {reason}"))
+
+
+def network_name(name, config, datasets):
+    return newest_name(name[len("model.model."):], config, datasets)
 
 
 def versions():
@@ -401,38 +236,6 @@ def versions():
 
 
 # Export -------------------------------------------------------------------------------------------------------------
-
-# Where a `_target_` that is only a class name may live.
-HOMES = ["anemoi.models.models", "anemoi.models.layers.processor", "anemoi.models.layers.mapper",
-         "anemoi.models.layers.normalization", "anemoi.models.layers.activations", "anemoi.models.layers.residual",
-         "anemoi.models.layers.bounding", "anemoi.models.layers.aggregator", "anemoi.models.layers.ensemble",
-         "anemoi.models.preprocessing.normalizer", "anemoi.models.preprocessing.imputer",
-         "anemoi.models.preprocessing.remapper", "anemoi.models.preprocessing.postprocessor", "torch.nn",
-         "anemoi.training.tasks", "anemoi.training.train.methods", "anemoi.training.losses",
-         "anemoi.training.losses.scalers", "anemoi.training.utils.masks", "anemoi.graphs.nodes",
-         "anemoi.graphs.nodes.attributes", "anemoi.graphs.edges", "anemoi.graphs.edges.attributes",
-         "anemoi.graphs.processors"]
-
-
-def full_target(name):
-    if "." in name:
-        return name
-    for home in HOMES:
-        try:
-            module = importlib.import_module(home)
-        except ImportError:
-            continue
-        if hasattr(module, name):
-            return f"{home}.{name}"
-    return name
-
-
-def with_full_targets(value):
-    if isinstance(value, dict):
-        return {key: full_target(item) if key == "_target_" and isinstance(item, str) else with_full_targets(item)
-                for key, item in value.items()}
-    return [with_full_targets(item) for item in value] if isinstance(value, list) else value
-
 
 def new_metadata(config, indices, description):
     """What inference needs to know, in the form of anemoi-training's own metadata."""
@@ -455,6 +258,9 @@ def state_for(interface, folder):
     """The tensors of the folder under the names of the interface; every difference is named."""
     network = {"model." + name: tensor for name, tensor in read_tensors(folder / "weights.safetensors").items()}
     processors = read_tensors(folder / "processors.safetensors")
+    for name in [name for name in processors if name.endswith(".replacement")]:  # no tensor of Anemoi's state
+        values = processors.pop(name)
+        interface.get_submodule(name.rsplit(".", 1)[0]).replacement = values.tolist()
     own = interface.state_dict()
     given = network | processors
     for name, tensor in own.items():
@@ -475,17 +281,52 @@ def state_for(interface, folder):
     return {name: given[name].to(own[name].dtype) for name in own}
 
 
-def build_interface(folder, description):
+def with_files(value, folder, description, path):
+    """Matrices that a configuration names and that are no longer there come along beside the checkpoint."""
+    if isinstance(value, dict):
+        return {key: with_files(item, folder, description, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_files(item, folder, description, path) for item in value]
+    kept = next((name for name, file in (description.get("matrices") or {}).items() if file == value), None)
+    if kept is None or pathlib.Path(value).is_file():
+        return value
+    own = path.with_name(path.stem + "-matrices").absolute() / pathlib.Path(value).name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(folder / kept, own)
+    note(f"note: {value} is not there; the checkpoint names {own}")
+    return str(own)
+
+
+def with_number_keys(value):
+    """Numbers that a constant imputer fills in are keys, which JSON holds as text."""
+    if isinstance(value, list):
+        return [with_number_keys(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if str(value.get("_target_", "")).endswith("ConstantImputer"):
+        return value | {"config": {number_of(key): item for key, item in (value.get("config") or {}).items()}}
+    return {key: with_number_keys(item) for key, item in value.items()}
+
+
+def number_of(text):
+    try:
+        return int(text) if text.lstrip("+-").isdigit() else float(text)
+    except ValueError:
+        return text
+
+
+def build_interface(folder, description, path):
     from omegaconf import OmegaConf
-    config = OmegaConf.create(with_full_targets(description["config"]))
+    content = with_number_keys(json.loads((folder / "config.json").read_text()))
+    config = OmegaConf.create(with_files(with_full_targets(content), folder, description, path))
     arrays = read_tensors(folder / "statistics.safetensors")
     tree = {key: unflatten(value, arrays) for key, value in description["arrays"].items()}
-    graph = make_graph(read_tensors(folder / "graph.safetensors"), description["graph"], mask_names(description["config"]))
+    graph = make_graph(read_tensors(folder / "graph.safetensors"), description["graph"], mask_names(content))
     collection = require("anemoi.models.data_indices.collection").IndexCollection
     indices = {name: collection(config.data.datasets[name], {key: i for i, key in enumerate(order)})
                for name, order in description["variables"].items()}
     task = require("hydra.utils").instantiate(config.task)
-    if description.get("task_state") and hasattr(task, "load_training_runtime_state_dict"):
+    if not description.get("training") and description.get("task_state"):
         task.load_training_runtime_state_dict(description["task_state"])
     metadata_file = folder / "metadata.json"
     metadata = json.loads(metadata_file.read_text()) if metadata_file.exists() else {}
@@ -518,19 +359,21 @@ def export_checkpoint(folder, path):
         raise BridgeError(f"{folder}/exchange.json is not of the format {FORMAT}")
     require("anemoi.models.interface")
     require("anemoi.training.tasks")
-    interface, parts, task = build_interface(folder, description)
     path.parent.mkdir(parents=True, exist_ok=True)
+    interface, parts, task = build_interface(folder, description, path)
     metadata, arrays = plain(parts["metadata"]), parts["supporting_arrays"]
     content = {"epoch": description["epoch"], "global_step": description["step"],
                "pytorch-lightning_version": versions()["pytorch-lightning"],
                "state_dict": {"model." + name: tensor for name, tensor in interface.state_dict().items()},
-               "callbacks": {}, "optimizer_states": [], "lr_schedulers": [], "hparams_name": "kwargs",
-               "hyper_parameters": parts | {"task": task}, "task_state": task.training_runtime_state_dict()}
+               "callbacks": {}, "hparams_name": "kwargs"}
+    content |= lightning_state(interface, parts["config"], folder, description, task)
+    content |= {"hyper_parameters": parts | {"task": task}, "task_state": task.training_runtime_state_dict()}
     save_checkpoint(content, path, metadata, arrays)
     interface.config = interface.metadata = interface.supporting_arrays = None
     inference = path.with_name("inference-" + path.name)
     save_checkpoint(interface, inference, metadata, arrays)
-    note(f"wrote {path} (to train on: system.input.warm_start, training.load_weights_only) and {inference}")
+    going_on = "with training.load_weights_only its weights alone" if content["optimizer_states"] else "training.load_weights_only"
+    note(f"wrote {path} (to train on: system.input.warm_start, {going_on}) and {inference}")
 
 
 def main():
@@ -540,6 +383,7 @@ def main():
     command.add_argument("checkpoint", type=pathlib.Path)
     command.add_argument("folder", type=pathlib.Path)
     command.add_argument("--graph", type=pathlib.Path)
+    command.add_argument("--matrices", type=pathlib.Path)
     command = commands.add_parser("graph")
     command.add_argument("graph", type=pathlib.Path)
     command.add_argument("output", type=pathlib.Path)
@@ -551,7 +395,7 @@ def main():
         require("torch")
         require("omegaconf")
         if arguments.command == "import":
-            import_checkpoint(arguments.checkpoint, arguments.folder, arguments.graph)
+            import_checkpoint(arguments.checkpoint, arguments.folder, arguments.graph, arguments.matrices)
         elif arguments.command == "graph":
             import_graph(arguments.graph, arguments.output)
         else:

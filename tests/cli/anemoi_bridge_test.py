@@ -174,8 +174,8 @@ class Test:
         self.same("imported", "tuned", "graph.safetensors", ".")
         a, b = (tensors(self.last(run) / "weights.safetensors") for run in ("imported", "tuned"))
         self.expect(a == b, "and a first step, at a learning rate of 0, leaves them as they are")
-        said = self.run("train", "--resume", "imported", code=5)
-        self.expect("was imported from Anemoi" in said, "an imported folder is no run to go on with")
+        said = self.run("train", "--resume", "again", code=5)
+        self.expect("was imported from Anemoi without" in said, "what came from an inference checkpoint is no run to go on with")
         said = self.run(*start, "--run", "x1", "model.processor.num_layers=1", code=5)
         self.expect("processor.proc.1." in said and "not part of this model" in said, "weights that differ are named")
         said = self.run(*start, "--run", "x2", "data.datasets.data.forcing=[cos_latitude]",

@@ -1,11 +1,13 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Trainings that begin with the weights of others, and run folders through the exchange format without Python.
+// Trainings that begin with the weights or all of the state of others, and run folders through the exchange format
+// without Python.
 #include "gradwind/train/warm_start.h"
 
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/error.h"
 #include "gradwind/core/safetensors.h"
+#include "gradwind/model/processors.h"
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/train/exchange.h"
 #include "gradwind/train/forecast.h"
@@ -17,6 +19,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 namespace gradwind::train
@@ -83,6 +86,15 @@ protected:
         return forecaster.run(forecaster.start_positions().front(), 1).steps.front();
     }
 
+    /// Goes on with a run in its own folder.
+    std::string resume(const std::string& name, const std::vector<std::string>& overrides) const
+    {
+        NoteSink notes;
+        (void)run_training(load_run_config(folder(name), overrides), parallel::resolve_environment({}),
+                           {.run_dir = folder(name), .resume = folder(name), .reference = std::nullopt}, notes);
+        return notes.text;
+    }
+
     /// Doubles the normalisation that a checkpoint holds.
     void change_normalisation(const std::string& run) const
     {
@@ -144,6 +156,42 @@ TEST_F(WarmStartTest, TransferLearningTakesWhatFits)
     EXPECT_GT(after.size(), before.size());
 }
 
+/// A period that does not follow from the number of steps, so that runs of differing length have one schedule.
+const std::vector<std::string> kSchedule = {"training.optimization.lr_scheduler.t_initial=20"};
+
+std::vector<std::string> with_schedule(std::vector<std::string> overrides)
+{
+    overrides.insert(overrides.end(), kSchedule.begin(), kSchedule.end());
+    return overrides;
+}
+
+TEST_F(WarmStartTest, AForkGoesOnAsItsRunWould)
+{
+    (void)train("first", with_schedule({"training.max_steps=3"}));
+    (void)train("whole", with_schedule({"training.max_steps=6"}));
+    const auto said = train("fork", with_schedule({"training.fork_run_id=" + folder("first").string(),
+                                                   "training.max_steps=6", "training.optimization.lr=7.0"}));
+    EXPECT_TRUE(has(said, "a fork of") && has(said, "at step 3")) << said;
+    EXPECT_TRUE(has(said, "keeps the effective learning rate 0.002")) << said;
+    EXPECT_TRUE(equal(folder("whole"), folder("fork"))) << "weights, moments, rate and samples are those of the run";
+    EXPECT_EQ(Checkpoint::open(folder("first")).state["step"], 3) << "the other run is as it was";
+    const auto rows = rows_of(folder("fork"), "train");
+    ASSERT_EQ(rows.size(), 3U);
+    EXPECT_EQ(rows.front()["step"], 4) << "its log is its own";
+    (void)train("named", with_schedule({"training.fork_run_id=first", "training.max_steps=6",
+                                        "system.output.root=" + folder("first").parent_path().string()}));
+    EXPECT_TRUE(equal(folder("whole"), folder("named"))) << "by its name below system.output.root";
+    (void)train("warm", with_schedule({"system.input.warm_start=" + folder("first").string(), "training.max_steps=3"}));
+    EXPECT_TRUE(equal(folder("first"), folder("warm"))) << "a run that has nothing to do has a checkpoint all the same";
+    (void)train("weights", with_schedule({"training.fork_run_id=" + folder("first").string(), "training.max_steps=1",
+                                          "training.load_weights_only=true"}));
+    EXPECT_EQ(Checkpoint::open(folder("weights")).state["step"], 1) << "weights alone, if that is asked for";
+    EXPECT_THROW((void)train("other", with_schedule({"training.fork_run_id=" + folder("first").string(),
+                                                     "model.processor.num_layers=2"})),
+                 CheckpointError);
+    EXPECT_THROW((void)train("lost", with_schedule({"training.fork_run_id=nowhere"})), CheckpointError);
+}
+
 TEST_F(WarmStartTest, KeysThatDoNotGoTogetherAreRefused)
 {
     const auto refused = [&](const std::vector<std::string>& overrides) {
@@ -156,7 +204,8 @@ TEST_F(WarmStartTest, KeysThatDoNotGoTogetherAreRefused)
     };
     EXPECT_TRUE(has(refused({"training.load_weights_only=true"}), "system.input.warm_start"));
     EXPECT_TRUE(has(refused({"training.transfer_learning=true"}), "load_weights_only"));
-    EXPECT_TRUE(has(refused({"system.input.warm_start=first"}), "--resume"));
+    EXPECT_TRUE(has(refused({"system.input.warm_start=first", "training.fork_run_id=first"}), "keep one of them"));
+    EXPECT_TRUE(has(refused({"training.fork_run_id=a.ckpt"}), "gradwind import"));
     EXPECT_TRUE(has(refused({"system.input.warm_start=a.ckpt", "training.load_weights_only=true"}), "gradwind import"));
 }
 
@@ -184,6 +233,70 @@ TEST_F(WarmStartTest, AnExchangedRunIsTheSameRun)
     (void)begin("tuned", "imported");
     EXPECT_TRUE(equal(folder("first"), folder("tuned")));
     EXPECT_TRUE(fs::exists(folder("tuned") / kRunGraph)) << "the graph that the weights belong to comes along";
+}
+
+TEST_F(WarmStartTest, AnImportedTrainingGoesOn)
+{
+    // Epochs that begin anew, because an import knows no stream of random numbers.
+    const std::vector<std::string> common = with_schedule({"dataloader.persistent_workers=false"});
+    const auto steps = [&](const char* n) {
+        auto overrides = common;
+        overrides.push_back(std::string("training.max_steps=") + n);
+        return overrides;
+    };
+    (void)train("first", steps("4"));
+    (void)train("whole", steps("7"));
+    export_exchange(folder("first"), {}, folder("exchange"));
+    const auto imported = import_exchange(folder("exchange"), folder("imported"));
+    EXPECT_TRUE(imported.is_resumable);
+    (void)resume("imported", {"training.max_steps=7"});
+    const auto expected = weights_of(folder("whole"));
+    EXPECT_LT(relative_difference(weights_of(folder("imported")), expected), 1e-6);
+
+    const auto description = nlohmann::json::parse(std::ifstream(folder("exchange") / "exchange.json"));
+    const auto refusal_of = [&](nlohmann::json changed, const std::string& name) {
+        std::ofstream(folder("exchange") / "exchange.json") << changed;
+        EXPECT_FALSE(import_exchange(folder("exchange"), folder(name)).is_resumable);
+        try {
+            (void)resume(name, {"training.max_steps=7"});
+        } catch (const CheckpointError& error) {
+            return std::string(error.what());
+        }
+        return std::string("nothing was refused");
+    };
+    auto without = description;
+    without["training"] = nullptr;
+    without["not_resumable"] = "its optimiser is of another kind";
+    EXPECT_TRUE(has(refusal_of(without, "without"), "its optimiser is of another kind"));
+    auto later = description;
+    later["training"]["effective_lr"] = 1.0;
+    std::ofstream(folder("exchange") / "exchange.json") << later;
+    (void)import_exchange(folder("exchange"), folder("fast"));
+    (void)resume("fast", {"training.max_steps=7"});
+    EXPECT_GT(relative_difference(weights_of(folder("fast")), expected), 1e-2) << "the rate of the checkpoint counts";
+
+    auto moments = ops::read_tensors(SafetensorsFile(folder("exchange") / "optimizer.safetensors"));
+    moments["exp_avg.encoder.nobody"] = at::zeros({2});
+    ops::write_tensors(folder("exchange") / "optimizer.safetensors", {moments.begin(), moments.end()});
+    EXPECT_TRUE(has(refusal_of(description, "strange"), "exp_avg.encoder.nobody"));
+}
+
+TEST_F(WarmStartTest, AnImputersValuesComeWithTheCheckpoint)
+{
+    const VariableTable variables({"a", "b"}, {}, {});
+    const auto section = Config::from_json(
+        {{"imputer", {{"_target_", "InputImputer"}, {"config", {{"default", "none"}, {"mean", {"b"}}}}}}}, "test");
+    const auto filled = [&](const nlohmann::json& state) {
+        Statistics statistics{{1, 2}, {1, 1}, {0, 0}, {9, 9}};
+        const auto processors = model::build_processors(section, {variables, statistics});
+        load_processors(state, processors, "test");
+        const auto x = at::full({1, 1, 1, 1, 2}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
+        (void)processors.transform(x, model::Space::Dataset);
+        EXPECT_EQ(processor_state(processors)["imputer"]["replacement"][0], x.select(4, 1).item<double>());
+        return x.select(4, 1).item<double>();
+    };
+    EXPECT_EQ(filled({{"processors", {{"imputer", {{"replacement", {0.125}}}}}}}), 0.125);
+    EXPECT_EQ(filled({{"processors", nlohmann::json::object()}}), 2) << "of the data set, where a checkpoint has none";
 }
 
 } // namespace

@@ -75,7 +75,8 @@ std::string run_bridge(const std::string& python, const std::vector<std::string>
 {
     const parallel::PrivateFolder folder;
     const auto script = folder.path() / "anemoi_bridge.py";
-    write_file_atomically(script, std::as_bytes(std::span(bridge_script())));
+    for (const auto& part : bridge_scripts())
+        write_file_atomically(folder.path() / part.name, std::as_bytes(std::span(part.text)));
     const OutputFile out(folder.path() / "out"), err(folder.path() / "err");
     const auto chosen = python_of(python);
     parallel::ChildOptions child{

@@ -30,6 +30,8 @@ int run(const ImportCommand& command, std::ostream& out)
     std::vector<std::string> arguments = {"import", fs::absolute(command.anemoi).string(), exchange.string()};
     if (!command.graph.empty())
         arguments.insert(arguments.end(), {"--graph", fs::absolute(command.graph).string()});
+    if (!command.matrices.empty())
+        arguments.insert(arguments.end(), {"--matrices", fs::absolute(command.matrices).string()});
     out << run_bridge(command.python, arguments);
     const auto imported = train::import_exchange(exchange, command.output);
     for (const auto& note : imported.notes)
@@ -37,8 +39,12 @@ int run(const ImportCommand& command, std::ostream& out)
     out << fmt::format("checkpoint  {} ({} values, step {})\n", imported.checkpoint.string(), imported.n_parameters,
                        imported.step);
     out << fmt::format("forecast    gradwind forecast {}\n", command.output.string());
-    out << fmt::format("train       gradwind train CONFIG system.input.warm_start={} training.load_weights_only=true\n",
+    out << fmt::format("fine-tune   gradwind train CONFIG system.input.warm_start={} training.load_weights_only=true\n",
                        command.output.string());
+    if (imported.is_resumable)
+        out << fmt::format("go on       gradwind train --resume {0}, or as a new run: gradwind train CONFIG "
+                           "training.fork_run_id={0}\n",
+                           command.output.string());
     return 0;
 }
 

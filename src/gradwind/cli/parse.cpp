@@ -142,6 +142,7 @@ void add_exchange(CLI::App& app, Bound& bound)
     auto* sub = app.add_subcommand("import", "Make a run folder of a checkpoint of Anemoi, or convert a graph");
     sub->add_option("--anemoi", in.anemoi, "training or inference checkpoint (.ckpt)");
     sub->add_option("--graph", in.graph, "graph (.pt) to take in place of the one in the checkpoint, or alone");
+    sub->add_option("--matrices", in.matrices, "folder of the matrix files that the network needs, if they have moved");
     sub->add_option("--output", in.output, "run folder to make (of a graph alone: its .safetensors)")->required();
     sub->add_option("--python", in.python, python_help);
     sub->final_callback([&bound] { bound.chosen = bound.from_anemoi; });

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 // InputImputer, ConstantImputer, CopyImputer (spec §8.2).
+#include "gradwind/model/processor_buffers.h"
 #include "gradwind/model/processor_methods.h"
 
 #include "gradwind/core/error.h"
@@ -23,14 +24,26 @@ struct Filling {
     int64_t source = -1; ///< dataset position of the variable to copy from; -1: `value`
 };
 
+/// Whether values follow from statistics, so that a checkpoint has to keep them.
+enum class Values { Configured, FromStatistics };
+
 class Imputer final : public FieldProcessor
 {
 public:
-    Imputer(std::vector<Filling> fillings, const VariableTable& variables, size_t position)
+    Imputer(std::vector<Filling> fillings, const VariableTable& variables, size_t position, Values values)
         : fillings_(std::move(fillings)), columns_(variables), names_(variables.names()),
           data_input_(at::tensor(variables.data_input(), at::kLong)), n_output_(variables.n_output()),
-          position_(position)
+          position_(position), kind_(values), values_(at::empty({int64_t(fillings_.size())}, at::kDouble))
     {
+        for (size_t i = 0; i < fillings_.size(); ++i)
+            values_.data_ptr<double>()[i] = fillings_[i].value;
+    }
+
+    [[nodiscard]] std::vector<std::pair<std::string, at::Tensor>> buffers() const override
+    {
+        if (kind_ == Values::Configured)
+            return {};
+        return {{kReplacement, values_}};
     }
 
     void transform(const at::Tensor& x, Space space, BatchMasks& masks) const override
@@ -41,8 +54,8 @@ public:
         masks.missing[position_] = space == Space::Dataset ? first.index_select(2, data_input_.to(x.device())) : first;
         if (space == Space::Dataset)
             add_loss_mask(first, masks);
-        for (const auto& filling : fillings_)
-            fill(x, space, filling);
+        for (size_t i = 0; i < fillings_.size(); ++i)
+            fill(x, space, fillings_[i], values_.data_ptr<double>()[i]);
     }
 
     void inverse(const at::Tensor& x, Space space, const BatchMasks& masks) const override
@@ -64,7 +77,7 @@ public:
     }
 
 private:
-    void fill(const at::Tensor& x, Space space, const Filling& filling) const
+    void fill(const at::Tensor& x, Space space, const Filling& filling, double value) const
     {
         const auto to = columns_(space, filling.variable);
         if (to < 0)
@@ -72,7 +85,7 @@ private:
         const auto column = x.select(4, to);                           // [B, T, E, N]
         const auto gaps = at::isnan(column.select(2, 0)).unsqueeze(2); // of member 0, for all of them
         if (filling.source < 0) {
-            column.masked_fill_(gaps, filling.value);
+            column.masked_fill_(gaps, value);
             return;
         }
         const auto from = columns_(space, filling.source);
@@ -102,11 +115,13 @@ private:
     at::Tensor data_input_;
     int64_t n_output_;
     size_t position_;
+    Values kind_;
+    at::Tensor values_; ///< what counts: a checkpoint's may have been copied here
 };
 
 /// @param complete sets value or source of a filling from its method
 template <class Complete>
-std::unique_ptr<FieldProcessor> make_imputer(const ProcessorRequest& request, const Complete& complete)
+std::unique_ptr<FieldProcessor> make_imputer(const ProcessorRequest& request, Values values, const Complete& complete)
 {
     const auto methods = read_methods(request.config, request.inputs.variables);
     std::vector<Filling> fillings;
@@ -118,7 +133,7 @@ std::unique_ptr<FieldProcessor> make_imputer(const ProcessorRequest& request, co
         complete(methods.by_variable[i], filling);
         fillings.push_back(filling);
     }
-    return std::make_unique<Imputer>(std::move(fillings), request.inputs.variables, request.position);
+    return std::make_unique<Imputer>(std::move(fillings), request.inputs.variables, request.position, values);
 }
 
 } // namespace
@@ -128,7 +143,7 @@ std::unique_ptr<FieldProcessor> make_input_imputer(const ProcessorRequest& reque
     const auto& s = request.inputs.statistics;
     const std::map<std::string, const std::vector<double>*> known = {
         {"mean", &s.mean}, {"stdev", &s.stdev}, {"minimum", &s.minimum}, {"maximum", &s.maximum}};
-    return make_imputer(request, [&](const std::string& method, Filling& filling) {
+    return make_imputer(request, Values::FromStatistics, [&](const std::string& method, Filling& filling) {
         const auto found = known.find(method);
         GRADWIND_CHECK(found != known.end(), ConfigError,
                        "[processors] InputImputer fills with mean, stdev, minimum or maximum, not `{}`{} ({})", method,
@@ -143,14 +158,14 @@ std::unique_ptr<FieldProcessor> make_input_imputer(const ProcessorRequest& reque
 
 std::unique_ptr<FieldProcessor> make_constant_imputer(const ProcessorRequest& request)
 {
-    return make_imputer(request, [&](const std::string& method, Filling& filling) {
+    return make_imputer(request, Values::Configured, [&](const std::string& method, Filling& filling) {
         filling.value = require_number(method, request.config);
     });
 }
 
 std::unique_ptr<FieldProcessor> make_copy_imputer(const ProcessorRequest& request)
 {
-    return make_imputer(request, [&](const std::string& method, Filling& filling) {
+    return make_imputer(request, Values::Configured, [&](const std::string& method, Filling& filling) {
         filling.source = require_variable(method, request.inputs.variables, request.config);
     });
 }

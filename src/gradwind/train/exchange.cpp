@@ -5,8 +5,11 @@
 #include "gradwind/core/config_schema.h"
 #include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
+#include "gradwind/model/processor_buffers.h"
+#include "gradwind/model/processors.h"
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/train/checkpoint.h"
+#include "gradwind/train/imported_training.h"
 #include "gradwind/train/run_config.h"
 #include "gradwind/train/run_state.h"
 #include "gradwind/train/setup.h"
@@ -28,7 +31,10 @@ namespace
 
 constexpr const char* kFormat = "gradwind-exchange-1";
 constexpr const char* kDescription = "exchange.json";
+constexpr const char* kConfig = "config.yaml";     ///< as gradwind runs it
+constexpr const char* kConfigBack = "config.json"; ///< as Anemoi has it; in files of their own, because order counts
 constexpr const char* kWeights = "weights.safetensors";
+constexpr const char* kOptimizer = "optimizer.safetensors";
 constexpr const char* kProcessors = "processors.safetensors";
 constexpr const char* kStatistics = "statistics.safetensors";
 constexpr const char* kMetadata = "metadata.json";
@@ -55,27 +61,29 @@ NamedTensors read_named(const fs::path& path)
     return {tensors.begin(), tensors.end()};
 }
 
-/// Whether the network of this configuration can be built here and takes these weights; else why not.
-std::string reason_against(const Config& config, const VariableTable& variables, const graph::Graph& graph,
-                           const SafetensorsFile& weights)
+VariableTables variables_of(const Config& config, const json& description)
 {
-    try {
-        const auto settings = TrainSettings::from_config(config, {});
-        const std::vector<double> zeros(size_t(variables.count())), ones(size_t(variables.count()), 1.0);
-        const auto model = make_model(config, settings, graph, variables, {zeros, ones, zeros, ones});
-        load_tensors(weights, state_of(*model));
-    } catch (const Error& error) {
-        return error.what();
+    VariableTables result;
+    for (const auto& [dataset, variables] : description.at("variables").items()) {
+        const auto section = config.at("data.datasets." + dataset);
+        const auto names = [&](const char* key) { return section.get<std::vector<std::string>>(key, {}); };
+        result.emplace(dataset, VariableTable(variables.get<std::vector<std::string>>(), names("forcing"),
+                                              names("diagnostic"), names("target")));
     }
-    return {};
+    GRADWIND_CHECK(!result.empty(), DataError, "[exchange] expected a data set in {}, found none", kDescription);
+    return result;
 }
 
-VariableTable variables_of(const Config& config, const json& description, const std::string& dataset)
+/// Variables as a fingerprint has them; those of several data sets with its name.
+std::vector<std::string> all_names(const VariableTables& tables)
 {
-    const auto section = config.at("data.datasets." + dataset);
-    const auto names = [&](const char* key) { return section.get<std::vector<std::string>>(key, {}); };
-    return {description.at("variables").at(dataset).get<std::vector<std::string>>(), names("forcing"),
-            names("diagnostic"), names("target")};
+    if (tables.size() == 1)
+        return tables.begin()->second.names();
+    std::vector<std::string> result;
+    for (const auto& [dataset, table] : tables)
+        for (const auto& name : table.names())
+            result.push_back(fmt::format("{}.{}", dataset, name));
+    return result;
 }
 
 /// "normalizer._norm_mul" to what it is called in Anemoi's interface.
@@ -84,31 +92,38 @@ std::string name_in_interface(const char* direction, const std::string& dataset,
     return fmt::format("{}_processors.{}.processors.{}", direction, dataset, name);
 }
 
-/// The factors of normalisers in the form of state.json; index tensors follow from the variables.
+/// The factors of normalisers and what imputers fill in, in the form of state.json; index tensors follow from the
+/// variables.
 json processors_as_state(const SafetensorsFile& file, const std::string& dataset)
 {
     auto result = json::object();
     const auto prefix = name_in_interface("pre", dataset, "");
     for (const auto& [name, info] : file.tensors()) {
         const auto dot = name.rfind('.');
-        if (name.starts_with(prefix) && dot > prefix.size() && info.dtype == DType::F32)
+        if (name.starts_with(prefix) && dot > prefix.size() && (info.dtype == DType::F32 || info.dtype == DType::F64))
             result[name.substr(prefix.size(), dot - prefix.size())][name.substr(dot + 1)] = file.values<double>(name);
     }
     return result;
 }
 
-/// Writes the processors of a checkpoint: what came in with it, if anything did, with the factors of now.
-void write_processors(const json& state, const std::string& dataset, const fs::path& kept, const fs::path& path)
+/// Where the processors of a data set stand in state.json: at the top, unless there are several.
+json processors_in(const json& state, const std::string& dataset)
 {
-    std::map<std::string, at::Tensor> tensors;
-    if (fs::exists(kept))
-        tensors = ops::read_tensors(SafetensorsFile(kept));
+    const auto several = json::json_pointer("/datasets") / dataset / "processors";
+    return state.contains(several) ? state[several] : state.value("processors", json());
+}
+
+/// Adds the processors of a data set as they are now; what fills gaps is in no tensor of Anemoi's and kept in double.
+void add_processors(const json& state, const std::string& dataset, std::map<std::string, at::Tensor>& tensors)
+{
     for (const auto& [step, buffers] : state.items())
-        for (const auto& [buffer, values] : buffers.items())
-            for (const char* direction : {"pre", "post"})
-                tensors[name_in_interface(direction, dataset, step + "." + buffer)] =
-                    at::tensor(values.get<std::vector<double>>(), at::kDouble).to(at::kFloat);
-    ops::write_tensors(path, {tensors.begin(), tensors.end()});
+        for (const auto& [buffer, values] : buffers.items()) {
+            const auto numbers = at::tensor(values.get<std::vector<double>>(), at::kDouble);
+            const bool fills = buffer == model::kReplacement;
+            tensors[name_in_interface("pre", dataset, step + "." + buffer)] = fills ? numbers : numbers.to(at::kFloat);
+            if (!fills)
+                tensors[name_in_interface("post", dataset, step + "." + buffer)] = numbers.to(at::kFloat);
+        }
 }
 
 void copy_into(const fs::path& from, const fs::path& to, std::initializer_list<const char*> names)
@@ -119,30 +134,38 @@ void copy_into(const fs::path& from, const fs::path& to, std::initializer_list<c
             fs::copy_file(from / name, to / name, fs::copy_options::overwrite_existing);
 }
 
-/// Everything of the run folder but its checkpoint.
-void write_run(const fs::path& exchange, const json& description, const fs::path& folder)
+void copy_matrices(const fs::path& from, const fs::path& to)
 {
-    fs::create_directories(folder);
-    write_text(folder / "config.yaml",
-               to_yaml(Config::from_json(description.at("config"), description.value("source", kDescription))));
-    copy_into(exchange, folder, {kRunGraph});
-    copy_into(exchange, folder / kKept, {kDescription, kMetadata, kStatistics, kProcessors});
+    if (fs::is_directory(from / kRunMatrices))
+        fs::copy(from / kRunMatrices, to / kRunMatrices, fs::copy_options::recursive);
 }
 
-/// What stands in the way of training and forecasting with this configuration and these weights.
-std::vector<std::string> reservations(const Config& config, const VariableTable& variables, const fs::path& graph,
-                                      const SafetensorsFile& weights)
+/// Everything of the run folder but its checkpoint.
+void write_run(const fs::path& exchange, const fs::path& folder)
 {
-    std::vector<std::string> result;
-    try {
-        result = check_config(config).notes;
-    } catch (const ConfigError& error) {
-        result.push_back(fmt::format("before training with this configuration: {}", error.what()));
-    }
-    const auto reason = reason_against(config, variables, graph::read_graph(graph), weights);
-    if (!reason.empty())
-        result.push_back("gradwind cannot run this network: " + reason);
-    return result;
+    fs::create_directories(folder);
+    copy_into(exchange, folder, {kConfig, kRunGraph});
+    copy_matrices(exchange, folder);
+    copy_into(exchange, folder / kKept, {kDescription, kConfigBack, kMetadata, kStatistics, kProcessors});
+}
+
+/// Puts what a training goes on with into a checkpoint, or why it cannot.
+void add_training(const Config& config, const json& description, const model::ForecastModel& network,
+                  const fs::path& exchange, CheckpointContents& contents, std::vector<std::string>& notes)
+{
+    auto reason = description.value("not_resumable", "");
+    if (description.contains("training") && description["training"].is_object())
+        try {
+            auto training = imported_training(config, description, network, SafetensorsFile(exchange / kOptimizer));
+            notes.insert(notes.end(), training.notes.begin(), training.notes.end());
+            contents.optimizer = std::move(training.moments);
+            contents.state.update(training.state);
+            return;
+        } catch (const Error& error) {
+            reason = error.what();
+            notes.push_back(fmt::format("the training cannot go on here: {}", reason));
+        }
+    contents.state["imported"]["not_resumable"] = reason.empty() ? "it has no optimiser" : reason;
 }
 
 } // namespace
@@ -155,28 +178,41 @@ Imported import_exchange(const fs::path& exchange, const fs::path& run_dir)
     // Under another name until it is whole.
     const auto folder = fs::path(fs::absolute(run_dir / "").lexically_normal().parent_path().string() + ".importing");
     fs::remove_all(folder);
-    write_run(exchange, description, folder);
+    write_run(exchange, folder);
     const auto config = load_run_config(folder, {});
-    const auto dataset = description.at("variables").begin().key();
-    const auto variables = variables_of(config, description, dataset);
-    const SafetensorsFile weights(exchange / kWeights);
+    const auto tables = variables_of(config, description);
+    const SafetensorsFile weights(exchange / kWeights), processors(exchange / kProcessors);
     Imported result;
     result.step = description.at("step").get<int64_t>();
-    result.notes = reservations(config, variables, folder / kRunGraph, weights);
     for (const auto& [name, info] : weights.tensors())
         result.n_parameters += info.dtype == DType::I64 ? 0 : info.count();
-    const json state = {
-        {"imported",
-         {{"from", description.value("source", "")}, {"by", description.value("versions", json::object())}}},
-        {"epoch", description.value("epoch", 0)},
-        {"fingerprint", fingerprint(config, variables.names())},
-        {"processors", processors_as_state(SafetensorsFile(exchange / kProcessors), dataset)}};
-    const auto checkpoint = CheckpointFolder(folder / "checkpoints")
-                                .save({.step = result.step,
-                                       .weights = read_named(exchange / kWeights),
-                                       .optimizer = {}, // a file without tensors: a checkpoint has all its files
-                                       .state = state,
-                                       .cadences = {"import"}});
+    CheckpointContents contents{
+        .step = result.step,
+        .weights = read_named(exchange / kWeights),
+        .optimizer = {}, // a file without tensors: a checkpoint has all its files
+        .state = {{"epoch", description.value("epoch", 0)}, {"fingerprint", fingerprint(config, all_names(tables))}},
+        .cadences = {"import"}};
+    contents.state["imported"] = {{"from", description.value("source", "")},
+                                  {"by", description.value("versions", json::object())}};
+    if (tables.size() == 1)
+        contents.state["processors"] = processors_as_state(processors, tables.begin()->first);
+    else
+        for (const auto& [dataset, table] : tables)
+            contents.state["datasets"][dataset]["processors"] = processors_as_state(processors, dataset);
+    try {
+        result.notes = check_config(config).notes;
+    } catch (const ConfigError& error) {
+        result.notes.push_back(fmt::format("before training with this configuration: {}", error.what()));
+    }
+    try {
+        const auto network = imported_network(config, tables, graph::read_graph(folder / kRunGraph), weights);
+        add_training(config, description, *network, exchange, contents, result.notes);
+    } catch (const Error& error) {
+        result.notes.push_back(fmt::format("gradwind cannot run this network: {}", error.what()));
+        contents.state["imported"]["not_resumable"] = error.what();
+    }
+    result.is_resumable = contents.state.contains("format");
+    const auto checkpoint = CheckpointFolder(folder / "checkpoints").save(contents);
     fs::rename(folder, run_dir);
     result.checkpoint = run_dir / "checkpoints" / checkpoint.filename();
     return result;
@@ -224,8 +260,9 @@ public:
                               {{"latitudes", add("supporting_arrays", "latitudes", dataset_->latitudes())},
                                {"longitudes", add("supporting_arrays", "longitudes", dataset_->longitudes())}}}}}};
         ops::write_tensors(folder_ / kStatistics, arrays);
+        write_text(folder_ / kConfig, to_yaml(config_));
+        write_text(folder_ / kConfigBack, to_json_text(config_));
         return {{"format", kFormat},
-                {"config", config_.to_json()},
                 {"graph", {{"nodes", json::object()}, {"edges", json::array()}}},
                 {"arrays", tree},
                 {"variables", {{name, dataset_->variables()}}},
@@ -249,6 +286,24 @@ private:
     fs::path folder_;
 };
 
+/// What a training goes on with, for the way back through an exchange folder. Moments only: the feedback of compressed
+/// gradients belongs to a layout.
+json export_training(const Checkpoint& checkpoint, const fs::path& exchange)
+{
+    if (!checkpoint.state.contains("format"))
+        return nullptr;
+    const auto state = run_state_from_json(checkpoint.state, (checkpoint.folder / "state.json").string());
+    NamedTensors moments;
+    for (auto& [name, tensor] : ops::read_tensors(checkpoint.optimizer))
+        if (name.starts_with("exp_avg"))
+            moments.emplace_back(name, tensor);
+    ops::write_tensors(exchange / kOptimizer, moments);
+    return {{"optimizer_steps", state.optimizer_steps},
+            {"epoch", state.sampler.epoch},
+            {"effective_lr", state.reference.effective_lr},
+            {"base_seed", state.seed.value}};
+}
+
 } // namespace
 
 void export_exchange(const fs::path& path, const std::vector<std::string>& overrides, const fs::path& exchange)
@@ -256,22 +311,32 @@ void export_exchange(const fs::path& path, const std::vector<std::string>& overr
     const auto checkpoint = Checkpoint::open(path);
     const auto run_dir = run_folder_of(path);
     fs::create_directories(exchange);
-    json description, processors = checkpoint.state.value("processors", json());
+    json description;
+    std::map<std::string, at::Tensor> processors;
+    const auto add = [&](const json& state, const std::string& dataset) { add_processors(state, dataset, processors); };
     if (fs::exists(run_dir / kKept / kDescription)) {
         description = read_description(run_dir / kKept);
-        copy_into(run_dir / kKept, exchange, {kMetadata, kStatistics});
+        copy_into(run_dir / kKept, exchange, {kConfigBack, kMetadata, kStatistics});
+        copy_into(run_dir, exchange, {kConfig});
+        if (!fs::exists(exchange / kConfigBack)) // imported by an earlier version
+            write_text(exchange / kConfigBack, description.at("config").dump(1));
         copy_into(run_dir, exchange, {kRunGraph});
+        copy_matrices(run_dir, exchange);
+        processors = ops::read_tensors(SafetensorsFile(run_dir / kKept / kProcessors));
+        for (const auto& [dataset, variables] : description.at("variables").items())
+            add(processors_in(checkpoint.state, dataset), dataset);
     } else {
         const NewExchange own(load_run_config(run_dir, overrides), exchange);
         description = own.write();
-        if (processors.is_null())
-            processors = own.processors();
+        const auto& dataset = description.at("variables").begin().key();
+        add(checkpoint.state.contains("processors") ? processors_in(checkpoint.state, dataset) : own.processors(),
+            dataset);
         if (fs::exists(run_dir / kRunGraph))
             copy_into(run_dir, exchange, {kRunGraph}); // with the types of its attributes
     }
     copy_into(checkpoint.folder, exchange, {kWeights});
-    write_processors(processors, description.at("variables").begin().key(), run_dir / kKept / kProcessors,
-                     exchange / kProcessors);
+    ops::write_tensors(exchange / kProcessors, {processors.begin(), processors.end()});
+    description["training"] = export_training(checkpoint, exchange);
     description["step"] = checkpoint.state.value("step", int64_t(0));
     description["epoch"] = checkpoint.state.value("epoch", int64_t(0));
     write_text(exchange / kDescription, description.dump(1) + "\n");

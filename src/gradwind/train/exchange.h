@@ -15,6 +15,7 @@ struct Imported {
     std::filesystem::path checkpoint;
     int64_t step = 0;
     int64_t n_parameters = 0;
+    bool is_resumable = false;      ///< whether it has what a training goes on with
     std::vector<std::string> notes; ///< what a user should know: keys without effect, a model that cannot run here
 };
 

@@ -9,6 +9,7 @@
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/job.h"
+#include "gradwind/train/output_mask.h"
 #include "gradwind/train/run_config.h"
 #include "gradwind/train/setup.h"
 #include "gradwind/train/warm_start.h"
@@ -44,6 +45,7 @@ Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& over
     load_processors(checkpoint.state, *processors_, where);
     std::vector<std::string> notes;
     const auto graph = obtain_graph(config_, notes);
+    inside_ = output_mask(config_.at("model"), graph, name);
     model_ = make_model(config_, settings_, graph, variables_, statistics_);
     model_->to(dtype_of(settings_.precision));
     model::load_state(*model_, ops::read_tensors(checkpoint.weights));
@@ -164,7 +166,7 @@ std::vector<std::vector<float>> Forecaster::run_member(const at::Tensor& batch, 
             steps.emplace_back(field.data_ptr<float>(), field.data_ptr<float>() + field.numel());
         }
         if (call + 1 < n_calls)
-            x = model::advance_input(x, y, batch, call, variables_);
+            x = model::advance_input(x, y, batch, call, variables_, inside_);
     }
     return steps;
 }

@@ -76,6 +76,7 @@ private:
     std::unique_ptr<model::Processors> processors_;
     std::shared_ptr<model::ForecastModel> model_;
     int64_t n_members_ = 1;
+    at::Tensor inside_; ///< cells of a limited area; its boundary gets the analysis in every step
 };
 
 } // namespace gradwind::train

@@ -6,6 +6,7 @@
 #include "gradwind/train/job_outline.h"
 #include "gradwind/train/losses.h"
 #include "gradwind/train/numpy_random.h"
+#include "gradwind/train/reference.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
@@ -183,12 +184,16 @@ model::CounterNoise Job::noise(NoisePurpose purpose, int64_t step, std::vector<i
 
 Reference reference_of(const Job& job)
 {
-    const auto& layout = job.groups.layout;
+    return reference_of(job.settings, job.groups.layout);
+}
+
+Reference reference_of(const TrainSettings& settings, const parallel::Layout& layout)
+{
     const auto n_replicas = int64_t(layout.replicas());
     return {.effective_lr =
-                effective_lr(job.settings.schedule.lr, job.settings.lr_scaling, layout.world(), layout.ensemble_size()),
-            .effective_batch = job.settings.training.batch_size * n_replicas * job.settings.accumulation,
-            .effective_validation_batch = job.settings.validation.batch_size * n_replicas,
+                effective_lr(settings.schedule.lr, settings.lr_scaling, layout.world(), layout.ensemble_size()),
+            .effective_batch = settings.training.batch_size * n_replicas * settings.accumulation,
+            .effective_validation_batch = settings.validation.batch_size * n_replicas,
             .n_replicas = n_replicas};
 }
 

@@ -29,6 +29,18 @@ void replace_texts(const Config& config, const std::string& from, const std::str
         replace_texts(item, from, to, overrides);
 }
 
+/// Adds an absolute path for every text that names a matrix in the run folder.
+void find_matrices(const Config& config, const fs::path& run_folder, std::vector<std::string>& overrides)
+{
+    if (config.kind() == Config::Kind::String) {
+        const auto text = config.as<std::string>();
+        if (text.starts_with(std::string(kRunMatrices) + "/") && fs::exists(run_folder / text))
+            overrides.push_back(fmt::format("{}={}", config.path(), fs::absolute(run_folder / text).string()));
+    }
+    for (const auto& item : config.items())
+        find_matrices(item, run_folder, overrides);
+}
+
 bool is_text(const Config& config, const char* key)
 {
     return config.has(key) && config.at(key).kind() == Config::Kind::String;
@@ -56,6 +68,8 @@ Config load_run_config(const fs::path& run_folder, std::vector<std::string> over
         overrides.emplace_back("graph.overwrite=false");
     }
     const auto stored = load_config({file, {}});
+    if (fs::is_directory(run_folder / kRunMatrices))
+        find_matrices(stored, run_folder, overrides);
     auto config = load_config({file, overrides});
     if (!is_text(stored, kDataset) || !is_text(config, kDataset))
         return config;

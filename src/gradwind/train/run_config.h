@@ -24,5 +24,7 @@ namespace gradwind::train
 
 /// Name of the graph in a run folder: there if the run's graph is not made by its `graph` section alone.
 inline constexpr const char* kRunGraph = "graph.safetensors";
+/// Name of the folder with the matrices that the configuration of an imported run names, relative to its folder.
+inline constexpr const char* kRunMatrices = "matrices";
 
 } // namespace gradwind::train

@@ -42,7 +42,7 @@ RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& referenc
       steps_(job_, arena_order(checkpoint), hooks_),
       sampler_(sampler_options(job_, reference, job_.settings.training), state_.sampler),
       writer_(job_.is_first() ? RunRole::Writer : RunRole::Silent, options.run_dir, job_.settings.checkpoint.retention,
-              log_position(resumed)),
+              options.resume ? log_position(resumed) : std::nullopt),
       cadence_(job_.settings.checkpoint), poll_(job_.groups.world)
 {
     state_.seed = job_.settings.seed;
@@ -54,7 +54,7 @@ RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& referenc
         state_.epoch_loss_sum = 0; // rank 0 carries the sum of all on
     if (checkpoint)
         restore(*checkpoint);
-    else
+    if (!options.resume)
         writer_.write_config(to_yaml(job_.config));
 }
 
@@ -66,8 +66,11 @@ void RunLoop::restore(const Checkpoint& checkpoint)
     load_tensors(checkpoint.optimizer, with_compression(checkpoint, optimizer.named(moments)));
     optimizer.adopt(moments);
     restore_compression(checkpoint, steps_.engine(), job_.groups.world);
-    load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
+    if (options_.resume || !job_.config.get<bool>("training.update_ds_stats_on_ckpt_load.states", false))
+        load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
     optimizer.restore_step_count(state_.optimizer_steps);
+    if (!options_.resume)
+        return; // a fork has no checkpoint of its own yet
     saved_step_ = state_.step;
     newest_ = checkpoint.folder;
 }

@@ -23,7 +23,8 @@ namespace gradwind::train
 class RunLoop
 {
 public:
-    /// @param checkpoint, resumed  where the run goes on; null and nothing for a new one
+    /// @param checkpoint, resumed  where the run goes on, in its own folder (`options.resume`) or in a new one; null
+    ///        and nothing for a run that begins
     /// @collective all ranks
     RunLoop(Job job, const TrainOptions& options, const Reference& reference, const Checkpoint* checkpoint,
             const std::optional<RunState>& resumed, ProgressSink& progress);

@@ -189,8 +189,8 @@ void refuse_unfinished(const Config& config)
         GRADWIND_CHECK(!is_set, ConfigError, "[train] {} is not there yet; take it out", config.at(key).where());
     };
     refuse("training.loss_gradient_scaling", config.get<bool>("training.loss_gradient_scaling", false));
-    for (const char* key : {"training.fork_run_id", "training.weight_averaging"})
-        refuse(key, config.has(key) && !(config.at(key).is_map() && config.at(key).keys().empty()));
+    const char* averaging = "training.weight_averaging";
+    refuse(averaging, config.has(averaging) && !(config.at(averaging).is_map() && config.at(averaging).keys().empty()));
 }
 
 /// Members on each process: 1 unless the method is EnsembleTraining. @throws ConfigError where method, model, strategy

@@ -47,6 +47,49 @@ void keep_graph(const WarmStart& start, const Config& config, const std::filesys
         std::filesystem::copy_file(*graph, run_dir / kRunGraph);
 }
 
+/// Where a run goes on, its own checkpoint or that of the run it forks from. Both need the same network.
+RunState state_to_go_on_with(const Checkpoint& checkpoint, const Job& job, const TrainOptions& options)
+{
+    const auto& state = checkpoint.state;
+    const auto where = (checkpoint.folder / "state.json").string();
+    GRADWIND_CHECK(
+        state.contains("format") || !state.contains("imported"), CheckpointError,
+        "[train] {} was imported from Anemoi without what a training goes on with ({}); begin a run with its "
+        "weights: system.input.warm_start={} training.load_weights_only=true",
+        checkpoint.folder.string(), state["imported"].value("not_resumable", "it has no optimiser"),
+        checkpoint.folder.string());
+    auto result = run_state_from_json(state, where);
+    // Another program spells the same network otherwise: its variables and the shapes of its weights tell.
+    if (state.contains("imported") && !options.resume)
+        check_variables(state, job.variables, where);
+    else
+        check_fingerprint(state.value("fingerprint", nlohmann::json::object()),
+                          fingerprint(job.config, job.training->variables()), where);
+    if (!options.resume) {
+        result.wall_s = 0; // its log begins anew
+        result.metrics_bytes = 0;
+    }
+    return result;
+}
+
+/// What a user may want to know about a run that goes on.
+void describe_continuation(const Checkpoint& checkpoint, const Job& job, const RunState& state,
+                           const TrainOptions& options, std::vector<std::string>& notes)
+{
+    if (options.resume) {
+        notes.push_back(fmt::format("going on from {}", checkpoint.folder.string()));
+        return;
+    }
+    notes.push_back(fmt::format("a fork of {} at step {}, epoch {}: weights, optimiser, schedule and samples are its",
+                                checkpoint.folder.string(), state.step, state.sampler.epoch));
+    const auto configured = reference_of(job).effective_lr;
+    if (configured != state.reference.effective_lr)
+        notes.push_back(
+            fmt::format("it keeps the effective learning rate {:g}; the configuration would have {:g}, which "
+                        "training.load_weights_only=true takes",
+                        state.reference.effective_lr, configured));
+}
+
 TrainResult train(const Config& config, const parallel::Environment& environment, const TrainOptions& options,
                   ProgressSink& progress)
 {
@@ -55,21 +98,14 @@ TrainResult train(const Config& config, const parallel::Environment& environment
     std::optional<Checkpoint> checkpoint;
     std::optional<RunState> resumed;
     const auto start = WarmStart::from_config(config);
-    if (start && !options.resume)
-        begin_from(*start, job, notes);
-    if (options.resume) {
-        checkpoint = Checkpoint::open(*options.resume);
-        const auto where = (checkpoint->folder / "state.json").string();
-        GRADWIND_CHECK(!checkpoint->state.contains("imported"), CheckpointError,
-                       "[train] {} was imported from Anemoi: it has weights, but no optimiser and no samples to go on "
-                       "with; begin a run with its weights: system.input.warm_start={} "
-                       "training.load_weights_only=true",
-                       checkpoint->folder.string(), options.resume->string());
-        resumed = run_state_from_json(checkpoint->state, where);
-        check_fingerprint(checkpoint->state.value("fingerprint", nlohmann::json::object()),
-                          fingerprint(config, job.training->variables()), where);
+    const bool forks = start && start->take == WarmStart::Take::Everything;
+    if (options.resume || forks) {
+        checkpoint = Checkpoint::open(options.resume ? *options.resume : start->from);
+        resumed = state_to_go_on_with(*checkpoint, job, options);
         job.settings.seed = resumed->seed;
-        notes.push_back(fmt::format("going on from {}", checkpoint->folder.string()));
+        describe_continuation(*checkpoint, job, *resumed, options, notes);
+    } else if (start) {
+        begin_from(*start, job, notes);
     }
     const auto reference = choose_reference(job, options, resumed);
     notes.push_back(describe(job, reference));

@@ -3,6 +3,7 @@
 #include "gradwind/train/warm_start.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/model/processor_buffers.h"
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/train/checkpoint.h"
 #include "gradwind/train/run_config.h"
@@ -21,6 +22,7 @@ namespace
 {
 
 constexpr const char* kKey = "system.input.warm_start";
+constexpr const char* kFork = "training.fork_run_id";
 
 /// Copies the tensors that fit and says which did not.
 void load_what_fits(const SafetensorsFile& file, const NamedTensors& destinations, std::vector<std::string>& notes)
@@ -50,29 +52,33 @@ void load_what_fits(const SafetensorsFile& file, const NamedTensors& destination
 
 std::optional<WarmStart> WarmStart::from_config(const Config& config)
 {
-    const auto is_set = [&](const char* key) { return config.get<bool>(key, false); };
-    const bool weights_only = is_set("training.load_weights_only"), transfer = is_set("training.transfer_learning");
-    const bool has_source = config.has(kKey) && !config.at(kKey).is_null();
+    const auto is_on = [&](const char* key) { return config.get<bool>(key, false); };
+    const auto is_named = [&](const char* key) { return !config.get<std::string>(key, "").empty(); };
+    const bool weights_only = is_on("training.load_weights_only"), transfer = is_on("training.transfer_learning");
+    const bool starts = is_named(kKey), forks = is_named(kFork);
     GRADWIND_CHECK(!transfer || weights_only, ConfigError, "[train] {} needs training.load_weights_only=true and {}",
                    config.at("training.transfer_learning").where(), kKey);
-    GRADWIND_CHECK(!weights_only || has_source, ConfigError,
-                   "[train] {}: expected {} to name what the weights are loaded from, found nothing",
-                   config.at("training.load_weights_only").where(), kKey);
-    if (!has_source)
+    GRADWIND_CHECK(!weights_only || starts || forks, ConfigError,
+                   "[train] {}: expected {} or {} to name what the weights are loaded from, found neither",
+                   config.at("training.load_weights_only").where(), kKey, kFork);
+    if (!starts && !forks)
         return std::nullopt;
-    GRADWIND_CHECK(weights_only, ConfigError,
-                   "[train] {}: expected training.load_weights_only=true with it; to go on with a run, its optimiser "
-                   "and its samples, use `gradwind train --resume DIR`",
-                   config.at(kKey).where());
+    GRADWIND_CHECK(!starts || !forks, ConfigError,
+                   "[train] {} and {} both name what the run begins with; keep one of them", config.at(kKey).where(),
+                   config.at(kFork).where());
     WarmStart result;
-    result.from = config.get<std::string>(kKey);
+    result.from = config.get<std::string>(starts ? kKey : kFork);
+    if (const auto run = fs::path(config.get<std::string>("system.output.root", "runs")) / result.from;
+        forks && !fs::exists(result.from) && fs::exists(run))
+        result.from = run;
+    result.take = weights_only ? WarmStart::Take::Weights : WarmStart::Take::Everything;
     result.fit = transfer ? Fit::WhatFits : Fit::Exact;
-    if (is_set("training.update_ds_stats_on_ckpt_load.states"))
+    if (is_on("training.update_ds_stats_on_ckpt_load.states"))
         result.normalisation = Normalisation::Dataset;
     GRADWIND_CHECK(result.from.extension() != ".ckpt", ConfigError,
                    "[train] {}: expected a folder, found a checkpoint of anemoi-training; turn it into one with "
                    "`gradwind import --anemoi {} --output DIR`",
-                   config.at(kKey).where(), result.from.string());
+                   config.at(starts ? kKey : kFork).where(), result.from.string());
     return result;
 }
 
@@ -138,9 +144,10 @@ void load_processors(const nlohmann::json& state, const model::Processors& proce
     for (const auto& step : processors.steps())
         for (const auto& [name, own] : step.processor->buffers()) {
             const auto pointer = nlohmann::json::json_pointer() / "processors" / step.name / name;
-            if (!state.contains(pointer) || !state[pointer].is_array())
-                faults.push_back(fmt::format("{}.{} is missing", step.name, name));
-            else if (int64_t(state[pointer].size()) != own.numel())
+            if (!state.contains(pointer) || !state[pointer].is_array()) {
+                if (name != model::kReplacement)
+                    faults.push_back(fmt::format("{}.{} is missing", step.name, name));
+            } else if (int64_t(state[pointer].size()) != own.numel())
                 faults.push_back(fmt::format("{}.{} has {} values, expected {}", step.name, name, state[pointer].size(),
                                              own.numel()));
             else

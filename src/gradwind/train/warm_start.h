@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Training that begins with the weights of another: fine-tuning, transfer learning, models from Anemoi (spec §13.4).
+// Training that begins with the weights of another, or with all of its state: fine-tuning, transfer learning, forks,
+// models from Anemoi (spec §13.4).
 #pragma once
 #include "gradwind/train/job.h"
 
@@ -14,22 +15,25 @@
 namespace gradwind::train
 {
 
-/// What a configuration says about its first weights.
+/// What a configuration says about its first weights: `system.input.warm_start` or `training.fork_run_id`.
 struct WarmStart {
     std::filesystem::path from; ///< run folder, checkpoint folder or file of weights
+    /// Weights alone (`training.load_weights_only`), or optimiser, schedule and samples too: a fork of the run.
+    enum class Take { Weights, Everything } take = Take::Weights;
     /// Whether weights of other shapes and other variables are passed over (`training.transfer_learning`).
     enum class Fit { Exact, WhatFits } fit = Fit::Exact;
     /// Whose normalisation counts (`training.update_ds_stats_on_ckpt_load.states`).
     enum class Normalisation { Checkpoint, Dataset } normalisation = Normalisation::Checkpoint;
 
-    /// Nothing where `system.input.warm_start` is not set.
+    /// Nothing where neither key is set. A run to fork from is a path, or a name below `system.output.root`.
     /// @throws ConfigError for keys that do not go together, naming what would work
     [[nodiscard]] static std::optional<WarmStart> from_config(const Config& config);
     /// The graph that the weights belong to, if their run folder keeps one: rows of trainable tensors follow its order.
     [[nodiscard]] std::optional<std::filesystem::path> graph() const;
 };
 
-/// Copies weights and normalisation into a job that has not begun; optimiser, schedule and samples begin anew.
+/// Copies weights and normalisation into a job that has not begun; optimiser, schedule and samples begin anew. For
+/// Take::Weights.
 /// @param notes  what was taken and what was passed over, for the log
 /// @throws CheckpointError naming every weight and variable that differs
 void begin_from(const WarmStart& start, Job& job, std::vector<std::string>& notes);

@@ -8,6 +8,7 @@
 #include "gradwind/model/model.h"
 #include "gradwind/model/rollout.h"
 #include "gradwind/ops/tensor_io.h"
+#include "gradwind/train/output_mask.h"
 #include "gradwind/verify/golden_variables.h"
 #include "gradwind/verify/report.h"
 
@@ -70,24 +71,6 @@ std::string dataset_of(const Config& model)
     if (const auto encoders = model.find("encoders"); encoders && encoders->is_map() && !encoders->items().empty())
         return encoders->items().front().get<std::vector<std::string>>("source_datasets", {"data"}).front();
     return "data";
-}
-
-/// The nodes that a limited-area output mask keeps; undefined without a mask.
-at::Tensor output_mask(const Config& model, const graph::Graph& graph, const std::string& dataset)
-{
-    auto mask = model.find("output_mask");
-    if (mask && mask->is_map() && mask->has("datasets"))
-        mask = mask->find("datasets." + dataset);
-    if (!mask || !mask->is_map() || !mask->has("_target_") || mask->target() == "NoOutputMask")
-        return {};
-    GRADWIND_CHECK(mask->target() == "Boolean1DMask", ConfigError,
-                   "[verify] {}: {} is not available; available are Boolean1DMask, NoOutputMask", mask->where(),
-                   mask->target());
-    const auto& nodes = graph.node_set(dataset);
-    const auto name = mask->get<std::string>("attribute_name");
-    const auto found = nodes.attributes.find(name);
-    GRADWIND_CHECK(found != nodes.attributes.end(), DataError, "[verify] the graph has no node attribute `{}`", name);
-    return at::tensor(found->second.values, at::kFloat) != 0;
 }
 
 /// A matrix of the case by its name, `matrix.<name>`.
@@ -174,7 +157,7 @@ ModelCase read_case(const std::filesystem::path& folder, const nlohmann::json& d
     out.n_members = dims.value("ensemble_size", int64_t(1));
     out.is_rollout = out.inputs.contains("batch");
     out.dataset = dataset_of(out.model);
-    out.inside = output_mask(out.model, out.graph, out.dataset);
+    out.inside = train::output_mask(out.model, out.graph, out.dataset);
     const auto& measured = description.at("measured_fp32_vs_fp64");
     out.worst_gradient = measured.value("grad_worst_tensor_l2_rel", 0.0);
     for (const auto& name : measured.value("grad_mathematically_zero", nlohmann::json::array()))

@@ -1,0 +1,350 @@
+#!/usr/bin/env python3
+# SPDX-FileCopyrightText: the gradwind authors
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that anemoi-training wrote, one for each shape of network that users have: imported, forecast with, given back.
+Needs a Python with anemoi-models, anemoi-graphs, anemoi-training and anemoi-datasets: $GRADWIND_PYTHON, else python3.
+usage: anemoi_checkpoints_test.py GRADWIND_EXECUTABLE [SHAPE ...]"""
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+from anemoi_bridge_test import HELPER, PYTHON, SKIPPED, floats, tensors
+
+START = "2000-01-04T12:00:00"
+PREDICTION_TOLERANCE = 2e-5  # of the largest value: two libraries in float32
+CONTINUATION_TOLERANCE = 1e-5  # of the norm of all weights, after five steps of either
+RECIPE = """
+dates: {start: 2000-01-01T00:00:00, end: 2000-01-05T18:00:00, frequency: 6h}
+input:
+  join:
+    - planetary_waves: {grid: GRID, level: 500, param: [PARAMS], waves: 2, max_n: 3, seed: 1}
+    - forcings: {template: "${input.join.0.planetary_waves}", param: [cos_latitude, insolation]}
+"""
+# What all have in common; a shape adds to it, and later sections win.
+COMMON = """
+system: {hardware: {accelerator: cpu, num_gpus_per_node: 1, num_nodes: 1, num_gpus_per_model: 1},
+         input: {dataset: waves.zarr, graph: null}, output: {root: out}}
+diagnostics: {log: {interval: 1, mlflow: {enabled: False, tracking_uri: null}}, plot: {callbacks: []}, callbacks: [],
+              enable_progress_bar: False}
+task: {timestep: 6H}
+training:
+  precision: 32-true
+  max_steps: 10
+  max_epochs: 1
+  num_sanity_val_steps: 0
+  optimization: {lr: 1.0e-2, lr_scheduler: {warmup_t: 1}}
+model: {num_channels: 16, processor: {num_layers: 2, num_chunks: 1}}
+"""
+ONE = """
+data:
+  frequency: 6h
+  datasets:
+    data:
+      forcing: [cos_latitude, insolation]
+      diagnostic: []
+      processors: {normalizer: {_target_: anemoi.models.preprocessing.normalizer.InputNormalizer,
+                                config: {default: mean-std, std: [z_500], max: [], none: [cos_latitude]}}}
+dataloader:
+  pin_memory: False
+  num_workers: {training: 1, validation: 1, test: 1}
+  batch_size: {training: 2, validation: 2, test: 2}
+  training: {datasets: {data: {start: 2000-01-01, end: 2000-01-03}}}
+  validation: {datasets: {data: {start: 2000-01-04, end: 2000-01-05}}}
+  test: {datasets: {data: {start: 2000-01-04, end: 2000-01-05}}}
+training: {metrics: {datasets: {data: [z_500]}}}
+model: {bounding: {datasets: {data: []}}, node_trainable_parameters: {data: 2, hidden: 2}}
+"""
+MESH = "graph: {nodes: {hidden: {node_builder: {resolution: 1}}}}\n"
+HEADS = "num_heads: 4, num_chunks: 1, graph_attention_backend: pyg"
+GT_MAPPERS = "\n---\n".join(f'model: {{{part}: {{"0": {{mapper: {{{HEADS}, num_channels: 16}}}}}}, compile: []}}'
+                             for part in ("encoders", "decoders"))
+SDPA = "attention_implementation: scaled_dot_product_attention"
+# A mesh for a Transformer, which works along no edges.
+TOKENS = "graph: {nodes: {hidden: {node_builder: {_target_: anemoi.graphs.nodes.TriNodes, resolution: 1, grid: DELETE}}}}\n"
+AGGREGATOR = "model: {latent_aggregator: {_target_: anemoi.models.layers.aggregator.SumAggregator}}\n"
+# Cells by day at the first date are the limited area; the others are its boundary.
+AREA = """
+graph:
+  nodes:
+    hidden: {node_builder: {_target_: anemoi.graphs.nodes.LimitedAreaTriNodes, resolution: 2, reference_node_name: data,
+                            mask_attr_name: cutout_mask, margin_radius_km: 300}}
+  attributes:
+    nodes:
+      cutout_mask: {_target_: anemoi.graphs.nodes.attributes.NonzeroAnemoiDatasetVariable, variable: insolation}
+      boundary_mask: {_target_: anemoi.graphs.nodes.attributes.BooleanNot,
+                      masks: {_target_: anemoi.graphs.nodes.attributes.NonzeroAnemoiDatasetVariable, variable: insolation}}
+      area_weight: {_target_: anemoi.graphs.nodes.attributes.MaskedPlanarAreaWeights, mask_node_attr_name: cutout_mask,
+                    norm: unit-max}
+model: {output_mask: {datasets: {data: {_target_: anemoi.training.utils.masks.Boolean1DMask, attribute_name: cutout_mask}}}}
+data:
+  datasets:
+    data:
+      processors:
+        normalizer: DELETE
+        imputer: {_target_: anemoi.models.preprocessing.imputer.InputImputer, config: {default: none, maximum: [z_500]}}
+        filler: {_target_: anemoi.models.preprocessing.imputer.ConstantImputer, config: {default: none, 0.25: [u_500]}}
+        mapper: {_target_: anemoi.models.preprocessing.remapper.Remapper, config: {default: none, asinh: [v_500]}}
+        last: {_target_: anemoi.models.preprocessing.normalizer.InputNormalizer,
+               config: {default: mean-std, std: [z_500], none: [cos_latitude]}}
+"""
+TWO = """
+system: {input: {dataset: waves.zarr, dataset_b: fine.zarr}}
+data:
+  frequency: 6h
+  datasets:
+    era5: {forcing: [cos_latitude, insolation], diagnostic: []}
+    cerra: {forcing: [cos_latitude], diagnostic: [insolation]}
+dataloader:
+  pin_memory: False
+  training: {datasets: {era5: {start: 2000-01-01, end: 2000-01-03}, cerra: {start: 2000-01-01, end: 2000-01-03}}}
+  validation: {datasets: {era5: {start: 2000-01-04, end: 2000-01-05}, cerra: {start: 2000-01-04, end: 2000-01-05}}}
+  test: {datasets: {era5: {start: 2000-01-04, end: 2000-01-05}, cerra: {start: 2000-01-04, end: 2000-01-05}}}
+training: {metrics: {datasets: {era5: [z_500], cerra: [z_500]}}}
+graph: {nodes: {hidden: {node_builder: {resolution: 1}}},
+        attributes: {nodes: {cutout_mask: DELETE, boundary_mask: DELETE, lam_area_weight: DELETE}}}
+model: {bounding: {datasets: {era5: [], cerra: []}}, node_trainable_parameters: {era5: 2, cerra: 3, hidden: 2}, compile: []}
+"""
+TWO_MAPPERS = "\n---\n".join(f"model: {{{part}: {{{key}: {{mapper: {{{HEADS}}}}}}}}}"
+                              for part in ("encoders", "decoders") for key in ("global", "regional"))
+NORMALISER = "{config: {std: [z_500], max: [], none: [cos_latitude]}}"
+TWO_NORMALISERS = f"""data: {{datasets: {{era5: {{processors: {{normalizer: {NORMALISER}}}}},
+                 cerra: {{processors: {{normalizer: {NORMALISER}}}}}}}}}"""
+
+
+def defaults(graph: str, model: str, training: str = "single", data: str = "zarr", loader: str = "native_grid",
+             diagnostics: str = "evaluation") -> str:
+    return (f"defaults: [{{data: {data}}}, {{dataloader: {loader}}}, {{diagnostics: {diagnostics}}}, {{system: example}}, "
+            f"{{graph: {graph}}}, {{model: {model}}}, {{task: forecaster}}, {{training: {training}}}, _self_]\n"
+            "config_validation: VALIDATED\n")
+
+
+# A step takes all samples: their order, which Lightning draws anew when it goes on, is of no account then.
+ONE_STEP_AN_EPOCH = """
+dataloader: {batch_size: {training: 10}}
+training: {max_epochs: 5}
+diagnostics: {check_val_every_n_epoch: 5, checkpoint: {every_n_epochs: {save_frequency: 5, num_models_saved: 1}}}
+"""
+ENSEMBLE = """
+system: {hardware: {num_gpus_per_ensemble: 1}}
+training: {ensemble_size_per_device: 2}
+model: {noise_injector: {noise_channels_dim: 6, noise_mlp_hidden_dim: 8}}
+"""
+POINTS = """
+model:
+  encoders: {"0": {source_datasets: [data], mapper: {num_channels: 16}}}
+  decoders: {"0": {target_datasets: [data], mapper: {num_channels: 16}}}
+  processor: {num_channels: 16}
+"""
+MATRICES = """
+model: {residual: {datasets: {data: {_target_: anemoi.models.layers.residual.TruncatedConnection, step: DELETE,
+  truncation_config: {truncation_down_file_path: MATRIX/down.npz, truncation_up_file_path: MATRIX/up.npz}}}}}
+"""
+ON_THE_FLY = """
+model: {residual: {datasets: {data: {_target_: anemoi.models.layers.residual.TruncatedConnection, step: DELETE,
+  truncation_config: {grid: o2, num_nearest_neighbours: 4, sigma: 0.5}}}}}
+"""
+SHAPES = {
+    "gnn": [defaults("multi_scale", "gnn"), ONE, MESH, ONE_STEP_AN_EPOCH],
+    "ens-graphtransformer": [defaults("multi_scale", "graphtransformer_ens", "ensemble"), ONE, MESH, ENSEMBLE, GT_MAPPERS,
+                             f"model: {{processor: {{{HEADS}}}}}\n"],
+    "ens-transformer": [defaults("encoder_decoder_only", "transformer_ens", "ensemble"), ONE, TOKENS, ENSEMBLE, GT_MAPPERS,
+                        f"model: {{processor: {{num_heads: 4, window_size: 9, {SDPA}}}}}\n"],
+    "limited-area": [defaults("limited_area", "graphtransformer", "lam"), ONE, AREA, GT_MAPPERS,
+                     f"model: {{processor: {{{HEADS}}}}}\n"],
+    "truncated": [defaults("multi_scale", "gnn"), ONE, MESH, MATRICES],
+    "truncated-on-the-fly": [defaults("multi_scale", "gnn"), ONE, MESH, ON_THE_FLY],
+    "two-data-sets": [defaults("multi", "graphtransformer_multi", "multi", "multi", "multi", "evaluation_multi"), TWO,
+                      TWO_MAPPERS, TWO_NORMALISERS, f"model: {{processor: {{{HEADS}}}}}\n"],
+    "point-wise": [defaults("point_wise", "point_wise"), ONE, POINTS],
+    "transformer-mappers": [defaults("encoder_decoder_only", "transformer_transformermapper"), ONE, TOKENS, AGGREGATOR,
+                            "graph: {edges: []}",
+                            "model: {output_mask: {datasets: {data: {_target_: anemoi.training.utils.masks.NoOutputMask}}}}\n",
+                            f"model: {{processor: {{num_heads: 4, window_size: 9, {SDPA}}}}}\n"]
+    + [f'model: {{{part}: {{"0": {{mapper: {{num_heads: 4, num_chunks: 1, num_channels: 16, {SDPA}}}}}}}}}\n'
+       for part in ("encoders", "decoders")],
+}
+# What anemoi-training's own validation refuses: packaged groups, and masks that are fields of the data set.
+UNVALIDATED = {"limited-area", "point-wise", "transformer-mappers"}
+MEMBERS = {"ens-graphtransformer": 2, "ens-transformer": 2}
+
+
+class Shape:
+    def __init__(self, executable: pathlib.Path, folder: pathlib.Path, name: str):
+        self.executable, self.folder, self.name, self.failed = executable, folder, name, 0
+        for store, grid, params in (("waves", "o4", "u, v, z"), ("fine", "12x24", "u, z")):
+            (folder / f"{store}.yaml").write_text(RECIPE.replace("GRID", grid).replace("PARAMS", params))
+            self.run("dataset", "create", f"{store}.yaml", f"{store}.zarr")
+        sections = "\n---\n".join([SHAPES[name][0], COMMON, *SHAPES[name][1:]])
+        sections = sections.replace("VALIDATED", str(name not in UNVALIDATED)).replace("MATRIX", str(folder / "given"))
+        (folder / "sections.yaml").write_text(sections.replace("waves.zarr", str(folder / "waves.zarr"))
+                                              .replace("fine.zarr", str(folder / "fine.zarr")))
+
+    def expect(self, fact: bool, what: str) -> None:
+        self.failed += not fact
+        print(f"{'ok' if fact else 'FAILED':6} {self.name}: {what}", flush=True)
+
+    def environment(self) -> dict[str, str]:
+        # Grids that Anemoi would download lie in the folder, and its cache of them must not outlive the test.
+        return os.environ | {"OMP_NUM_THREADS": "1", "ANEMOI_BASE_SEED": "42", "HOME": str(self.folder),
+                             "GRADWIND_CACHE": str(self.folder / "cache"),
+                             "ANEMOI_SETTINGS_UTILS__GRIDS_PATH": str(self.folder)}
+
+    def run(self, *words: str, code: int = 0) -> str:
+        result = subprocess.run([str(self.executable), *words], cwd=self.folder, env=self.environment(), text=True,
+                                capture_output=True, timeout=600)
+        if result.returncode != code:
+            print(result.stdout[-2000:] + result.stderr[-4000:])
+            raise RuntimeError(f"gradwind {' '.join(words)}: exit code {result.returncode}, expected {code}")
+        return result.stdout + result.stderr
+
+    def help(self, *words: str) -> None:
+        result = subprocess.run([PYTHON, str(HELPER), *words], cwd=self.folder, timeout=900, text=True, capture_output=True,
+                                env=self.environment())
+        if result.returncode:
+            raise RuntimeError(f"{' '.join(words)}: {result.stdout[-3000:]}{result.stderr[-5000:]}")
+
+    def same(self, a: str, b: str, name: str, folder: str) -> None:
+        left, right = tensors(self.folder / a / folder / name), tensors(self.folder / b / folder / name)
+        differing = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
+        self.expect(not differing, f"{name} of {a} and {b} are identical ({len(left)} tensors) {differing[:4]}")
+
+    def check(self) -> int:
+        members = str(MEMBERS.get(self.name, 1))
+        if self.name.startswith("truncated"):
+            self.help("matrices", "waves.zarr", "given")
+        if self.name == "limited-area":
+            self.help("gaps", "waves.zarr", "z_500", "u_500")
+        self.help("train", "sections.yaml", "genuine.ckpt")
+        said = self.run("import", "--anemoi", "genuine.ckpt", "--output", "imported")
+        self.expect("cannot run" not in said, "gradwind can run the network" + self.noted(said))
+        self.travels()
+        if self.name == "two-data-sets":
+            self.same_fields()
+        else:
+            self.same_forecast(members)
+        self.goes_back(members)
+        if self.name == "gnn":
+            self.goes_on()
+        return self.failed
+
+    @staticmethod
+    def noted(said: str) -> str:
+        return "".join(f"\n       {line}" for line in said.splitlines() if "note:" in line)
+
+    def travels(self) -> None:
+        """What lay outside the checkpoint is in the run folder now."""
+        if self.name.startswith("truncated"):
+            shutil.rmtree(self.folder / "given")
+            found = sorted(path.name for path in (self.folder / "imported" / "matrices").iterdir())
+            self.expect(len(found) == 2, f"matrices are in the run folder: {found}")
+        if self.name == "limited-area":
+            nodes = tensors(self.folder / "imported" / "graph.safetensors")
+            masks = [nodes["nodes.data.cutout_mask"], nodes["nodes.data.boundary_mask"]]
+            inside = sum(masks[0][2])
+            self.expect(all(mask[0] == "BOOL" for mask in masks) and 0 < inside < len(masks[0][2])
+                        and inside + sum(masks[1][2]) == len(masks[0][2]), f"masks are there, {inside} cells inside")
+
+    def same_forecast(self, members: str) -> None:
+        self.run("forecast", "imported", "--steps", "1", "--date", START, "--output", "imported.safetensors")
+        self.help("predict", "inference-genuine.ckpt", "waves.zarr", START, "genuine.json", members)
+        found = floats(next(iter(tensors(self.folder / "imported.safetensors").values())))
+        self.compare(found, json.loads((self.folder / "genuine.json").read_text()), "gradwind forecasts")
+
+    def compare(self, found: list[float], expected: list[float], who: str) -> None:
+        for variable in range(3):
+            a, b = found[variable::3], expected[variable::3]
+            gaps = [x for x in range(len(b)) if b[x] != b[x]]
+            pairs = [(x, y) for x, y in zip(a, b) if y == y]
+            error = max(abs(x - y) for x, y in pairs) / max(abs(y) for _, y in pairs)
+            self.expect(len(a) == len(b) and error < PREDICTION_TOLERANCE and all(a[i] != a[i] for i in gaps),
+                        f"{who} variable {variable} as anemoi-models does, error {error:.1e}")
+
+    def same_fields(self) -> None:
+        """No forecasts of several data sets are there; the network itself is compared."""
+        self.help("case", "inference-genuine.ckpt", "imported", "case")
+        said = self.run("verify", "--golden", "case")
+        self.expect("1 passed" in said or " ok" in said.lower() or "pass" in said.lower(), "gradwind computes the same fields")
+        said = self.run("forecast", "imported", "--steps", "1", "--date", START, code=2)
+        self.expect("several" in said, "a forecast of several data sets is refused")
+
+    def goes_back(self, members: str) -> None:
+        said = self.run("export", "--checkpoint", "imported", "--output", "back.ckpt")
+        if self.name == "truncated":
+            self.expect("back-matrices" in said, "matrices that are gone come along beside the checkpoint")
+        self.run("import", "--anemoi", "back.ckpt", "--output", "again")
+        self.same("imported", "again", "weights.safetensors", "checkpoints/last")
+        self.same("imported", "again", "graph.safetensors", ".")
+        for name in ("processors.safetensors", "statistics.safetensors"):
+            self.same("imported", "again", name, "anemoi")
+        if self.name == "two-data-sets":
+            self.help("case", "inference-back.ckpt", "imported", "case-back")
+            self.same("case", "case-back", "io64.safetensors", ".")
+            return
+        self.help("predict", "inference-back.ckpt", "waves.zarr", START, "back.json", members)
+        genuine, back = ((self.folder / f"{name}.json").read_text() for name in ("genuine", "back"))
+        self.expect(genuine == back, "the exported checkpoint gives in anemoi-models what the original gave, bit for bit")
+
+    def weights(self, path: str) -> dict[str, list[float]]:
+        return {name: floats(tensor) for name, tensor in tensors(self.folder / path).items() if tensor[0] == "F32"}
+
+    def distance(self, a: dict[str, list[float]], b: dict[str, list[float]]) -> float:
+        squares = sum((x - y) ** 2 for name in b for x, y in zip(a[name], b[name]))
+        return (squares / sum(y * y for values in b.values() for y in values)) ** 0.5
+
+    def goes_on(self) -> None:
+        """A training that anemoi-training began goes on in gradwind as it does there."""
+        self.help("train", "sections.yaml", "later.ckpt", "training.max_epochs=10", "go-on")
+        self.run("import", "--anemoi", "later.ckpt", "--output", "later")
+        more = ["dataloader.sample_order=anemoi", "training.max_epochs=10"]
+        shutil.copytree(self.folder / "imported", self.folder / "resumed", symlinks=True)
+        said = self.run("train", "--resume", "resumed", *more)
+        self.expect("going on from" in said, "a training goes on in the folder of the import")
+        config = str(self.folder / "imported" / "config.yaml")
+        said = self.run("train", config, "--run", "forked", "training.fork_run_id=imported", *more)
+        self.expect("a fork of" in said, "a new run forks from it")
+        self.run("train", config, "--run", "anew", "system.input.warm_start=imported", "training.load_weights_only=true",
+                 "training.max_steps=5", "dataloader.sample_order=anemoi")
+        last = "checkpoints/last/weights.safetensors"
+        expected, resumed, forked, anew = (self.weights(f"{run}/{last}") for run in ("later", "resumed", "forked", "anew"))
+        self.expect(resumed == forked, "both bit for bit the same")
+        error, without = self.distance(resumed, expected), self.distance(anew, expected)
+        self.expect(error < CONTINUATION_TOLERANCE,
+                    f"five steps later the weights are those of anemoi-training, error {error:.1e}")
+        self.expect(without > 100 * CONTINUATION_TOLERANCE, f"which those of a fresh optimiser are not: {without:.1e}")
+        state = json.loads((self.folder / "imported/checkpoints/last/state.json").read_text())
+        self.expect((state["step"], state["optimizer_steps"], state["sampler"]["epoch"]) == (5, 5, 5),
+                    "step, steps of the optimiser and epoch are those of the checkpoint")
+        self.same("imported", "again", "optimizer.safetensors", "checkpoints/last")
+        self.help("train", "sections.yaml", "returned.ckpt", "training.max_epochs=10", "system.input.warm_start=back.ckpt")
+        self.run("import", "--anemoi", "returned.ckpt", "--output", "returned")
+        error = self.distance(self.weights(f"returned/{last}"), expected)
+        self.expect(error < CONTINUATION_TOLERANCE, f"anemoi-training goes on from the exported checkpoint as from its own, error {error:.1e}")
+        said = self.run("import", "--anemoi", "inference-genuine.ckpt", "--output", "inference")
+        self.expect("an inference checkpoint has no optimiser" in said, "an inference checkpoint has no training to go on with")
+        said = self.run("train", "--resume", "inference", code=5)
+        self.expect("was imported from Anemoi without" in said and "inference checkpoint" in said, "and a resume says so")
+
+
+def main() -> int:
+    probe = subprocess.run([PYTHON, "-c", "import anemoi.training, anemoi.datasets"], capture_output=True)
+    if probe.returncode != 0:
+        print(f"skipped: {PYTHON} has no anemoi-training and anemoi-datasets (GRADWIND_PYTHON names another)")
+        return SKIPPED
+    failed = 0
+    for name in sys.argv[2:] or SHAPES:
+        with tempfile.TemporaryDirectory(prefix="gradwind-checkpoints-") as scratch:
+            try:
+                failed += Shape(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(scratch), name).check()
+            except RuntimeError as error:
+                failed += 1
+                print(f"FAILED {name}: {error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
