@@ -133,12 +133,14 @@ class Matrices:
         self.sources[f"{self.folder.name}/{file.name}"] = str(path)
         return f"{self.folder.name}/{file.name}"
 
-    def save(self, name, matrix):
-        """@param matrix  sparse, of torch"""
+    def save(self, name, matrix, path):
+        """@param matrix  sparse, of torch @param path  of the file that Anemoi had it from, or None"""
         from scipy import sparse
         self.folder.mkdir(exist_ok=True)
         rows, columns, values = (part.cpu().numpy() for part in (matrix.crow_indices(), matrix.col_indices(), matrix.values()))
         sparse.save_npz(self.folder / name, sparse.csr_matrix((values, columns, rows), shape=tuple(matrix.shape)))
+        if path:
+            self.sources[f"{self.folder.name}/{name}"] = str(path)
         return f"{self.folder.name}/{name}"
 
 
@@ -148,16 +150,17 @@ def residual_matrices(residual, dataset, source, matrices):
     inner = residual.get("truncation_config") or {}
     files = {way: inner.get(f"truncation_{way}_file_path") or residual.get(f"truncation_{way}_file_path")
              for way in ("down", "up")}
-    if all(files.values()):
+    if all(files.values()) and source["model"] is None:
         return kept | {"truncation_config": {f"truncation_{way}_file_path": matrices.name_of(path)
                                              for way, path in files.items()}}
-    if not inner:
+    if not inner and not all(files.values()):
         return residual  # edges of the graph, which gradwind reads itself
     module = source["model"].residual[dataset] if source["model"] is not None else require("hydra.utils").instantiate(
         with_full_targets(residual), graph=only_graph(source["graph_data"], "the checkpoint"), data_node_name=dataset)
-    note(f"note: the matrices of the truncated residual of {dataset} were made by anemoi-graphs from its truncation_config")
+    if not all(files.values()):
+        note(f"note: the matrices of the truncated residual of {dataset} were made by anemoi-graphs from its truncation_config")
     return {"_target_": residual["_target_"], "truncation_config": {
-        f"truncation_{way}_file_path": matrices.save(f"truncation.{dataset}.{way}.npz", provider.projection_matrix)
+        f"truncation_{way}_file_path": matrices.save(f"truncation.{dataset}.{way}.npz", provider.projection_matrix, files[way])
         for way, provider in (("down", module.provider_down), ("up", module.provider_up))}}
 
 

@@ -242,6 +242,12 @@ class Shape:
             shutil.rmtree(self.folder / "given")
             found = sorted(path.name for path in (self.folder / "imported" / "matrices").iterdir())
             self.expect(len(found) == 2, f"matrices are in the run folder: {found}")
+        if self.name == "truncated":
+            said = self.run("import", "--anemoi", "genuine.ckpt", "--output", "without", code=3)
+            self.expect("down.npz" in said and "--matrices" in said, "a matrix that is gone is named")
+            self.run("import", "--anemoi", "inference-genuine.ckpt", "--output", "inference")
+            found = sorted(path.name for path in (self.folder / "inference" / "matrices").iterdir())
+            self.expect(len(found) == 2, f"an inference checkpoint holds them: {found}")
         if self.name == "limited-area":
             nodes = tensors(self.folder / "imported" / "graph.safetensors")
             masks = [nodes["nodes.data.cutout_mask"], nodes["nodes.data.boundary_mask"]]
