@@ -274,7 +274,7 @@ class Shape:
         """No forecasts of several data sets are there; the network itself is compared."""
         self.help("case", "inference-genuine.ckpt", "imported", "case")
         said = self.run("verify", "--golden", "case")
-        self.expect("1 passed" in said or " ok" in said.lower() or "pass" in said.lower(), "gradwind computes the same fields")
+        self.expect("1 of 1 cases passed" in said, "gradwind computes the same fields")
         said = self.run("forecast", "imported", "--steps", "1", "--date", START, code=2)
         self.expect("several" in said, "a forecast of several data sets is refused")
 
