@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 
-PAGES = ["train-on-your-data.md", "resume.md", "run-folder.md"]
+PAGES = ["train-on-your-data.md", "resume.md", "run-folder.md", "several-data-sets.md"]
 SKIPPED = 77
 
 

@@ -125,7 +125,7 @@ const BadInput bad_inputs[] = {
     // composition
     {"defaults:\n- model: gn\n",
      "[config] x.yaml:2: `gn` is not a choice of `model` (did you mean `gnn`?); there are: gnn, graphtransformer, "
-     "graphtransformer_ens, point_wise, "
+     "graphtransformer_ens, graphtransformer_multi, point_wise, "
      "transformer, transformer_ens, transformer_transformermapper"},
     {"defaults: gnn\n", "[config] x.yaml:1: `defaults` must be a list"},
     {"defaults: [_self_, _self_]\n", "[config] x.yaml:1: `_self_` is there twice"},

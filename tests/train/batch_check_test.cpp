@@ -37,15 +37,15 @@ private:
 
 TEST(BatchCheck, NamesVariableDateAndNumberOfBadValues)
 {
-    const SixHourly dataset;
-    RawBatch batch{{2, 5}, at::zeros({2, 3, 1, 3, 2})}; // anchors 2 and 5, dates -1, 0, 1 around them
-    EXPECT_EQ(find_bad_value(batch, dataset, {-1, 0, 1}), "");
-    batch.values[1][2][0][0][1] = std::numeric_limits<float>::quiet_NaN();
-    batch.values[1][2][0][2][1] = std::numeric_limits<float>::infinity();
-    EXPECT_EQ(find_bad_value(batch, dataset, {-1, 0, 1}),
-              "2 of 3 values of `u` at 1970-01-02T12:00:00 are NaN or infinite");
+    const Stage stage("validation", {{.name = "data", .dataset = std::make_shared<SixHourly>()}});
+    RawBatch batch{{2, 5}, {at::zeros({2, 3, 1, 3, 2})}}; // anchors 2 and 5, dates -1, 0, 1 around them
+    EXPECT_EQ(find_bad_value(batch, stage, {-1, 0, 1}), "");
+    batch.values[0][1][2][0][0][1] = std::numeric_limits<float>::quiet_NaN();
+    batch.values[0][1][2][0][2][1] = std::numeric_limits<float>::infinity();
+    EXPECT_EQ(find_bad_value(batch, stage, {-1, 0, 1}),
+              "2 of 3 values of `u` at 1970-01-02T12:00:00 are NaN or infinite (six-hourly.zarr)");
     try {
-        require_clean(batch, dataset, {-1, 0, 1}, "validation");
+        require_clean(batch, stage, {-1, 0, 1});
         FAIL() << "no error";
     } catch (const DataError& e) {
         EXPECT_NE(std::string(e.what()).find("six-hourly.zarr"), std::string::npos) << e.what();

@@ -154,14 +154,14 @@ TEST(EnsembleLayouts, ACheckpointGoesOnWithMembersElsewhereAndItsForecastsAgree)
     EXPECT_EQ(whole.n_members(), kMembers);
     const auto anchor = whole.start_positions().at(0);
     const auto a = moved.run(anchor, 2), b = whole.run(anchor, 2);
-    ASSERT_EQ(a.steps.size(), 2u);
+    ASSERT_EQ(a.datasets[0].size(), 2u);
     for (size_t step = 0; step < 2; ++step)
-        for (size_t i = 0; i < b.steps[step].size(); ++i)
-            ASSERT_NEAR(a.steps[step][i], b.steps[step][i], 1e-5 * std::abs(b.steps[step][i]) + 1e-5);
+        for (size_t i = 0; i < b.datasets[0][step].size(); ++i)
+            ASSERT_NEAR(a.datasets[0][step][i], b.datasets[0][step][i], 1e-5 * std::abs(b.datasets[0][step][i]) + 1e-5);
     // The mean of more members is another one.
     Forecaster more(training.run_dir("whole"), with(period, {"training.ensemble_size_per_device=8"}));
     EXPECT_EQ(more.n_members(), 8);
-    EXPECT_NE(more.run(anchor, 1).steps, whole.run(anchor, 1).steps);
+    EXPECT_NE(more.run(anchor, 1).datasets, whole.run(anchor, 1).datasets);
 
     // Another number of members is another training.
     start({.name = "moved",
@@ -176,17 +176,7 @@ TEST(EnsembleNoise, IsFreshForEverythingThatCounts)
     // The first numbers of all draws that a run of two epochs makes: none may come twice.
     Job job{.config = {},
             .settings = {},
-            .groups = parallel::make_groups(parallel::Layout({}), parallel::Group::self("world")),
-            .sharding = {},
-            .training = nullptr,
-            .validation = nullptr,
-            .variables = {},
-            .statistics = {},
-            .processors = nullptr,
-            .model = nullptr,
-            .loss = nullptr,
-            .metrics = {},
-            .ranges = {}};
+            .groups = parallel::make_groups(parallel::Layout({}), parallel::Group::self("world"))};
     job.settings.members_per_process = 2;
     std::set<float> seen;
     int64_t n_drawn = 0;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 
@@ -28,7 +29,8 @@ struct LayoutCase {
 
 /// Trains 20 steps in every layout and compares samples, losses, validation and weights with one process.
 void compare_layouts(const std::vector<std::string>& overrides, double tolerance,
-                     const std::vector<LayoutCase>& cases = {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {4, 3, 1}})
+                     const std::vector<LayoutCase>& cases = {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {4, 3, 1}},
+                     const std::string& config = "tiny")
 {
     const TinyTraining training;
     if (testing::in_rank())
@@ -42,7 +44,7 @@ void compare_layouts(const std::vector<std::string>& overrides, double tolerance
         all.push_back("system.hardware.num_gpus_per_model=" + std::to_string(layout.model_size));
         all.insert(all.end(), layout.overrides.begin(), layout.overrides.end());
         names.push_back(layout.name());
-        start({.name = names.back(), .overrides = all, .n_processes = layout.n_processes});
+        start({.name = names.back(), .overrides = all, .n_processes = layout.n_processes, .config = config});
     }
     if (::testing::Test::HasFailure())
         return;
@@ -52,7 +54,8 @@ void compare_layouts(const std::vector<std::string>& overrides, double tolerance
     const auto samples = samples_of(reference, 1);
     ASSERT_EQ(losses.size(), 20u);
     ASSERT_EQ(samples.size(), 20u);
-    EXPECT_EQ(samples[TinyTraining::kStepsPerEpoch - 1].size(), 2u) << "a short batch is part of the test";
+    EXPECT_TRUE(std::any_of(samples.begin(), samples.end(), [](const auto& of_step) { return of_step.size() < 12; }))
+        << "a short batch is part of the test";
     for (size_t i = 1; i < cases.size(); ++i) {
         SCOPED_TRACE(names[i]);
         const auto run = training.run_dir(names[i]);
@@ -84,6 +87,13 @@ void compare_layouts(const std::vector<std::string>& overrides, double tolerance
 TEST(LawOfLayouts, HoldsInDouble)
 {
     compare_layouts({"training.precision=64-true"}, 1e-12);
+}
+
+TEST(LawOfLayouts, HoldsForSeveralDataSets)
+{
+    compare_layouts({"training.precision=64-true", "training.strategy.bucket_cap_mb=0.003",
+                     "task.rollout={start: 1, epoch_increment: 2, maximum: 2}"},
+                    1e-12, {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}}, "tiny_two");
 }
 
 TEST(LawOfLayouts, HoldsInFloat)

@@ -53,7 +53,7 @@ void expect_equal_runs(const TinyTraining& training, const std::string& stopped,
 
 /// Stops a run at each of some steps, in a way and with an exit code, lets it go on, and compares.
 void stop_and_resume(const std::vector<int64_t>& stops, int n_processes, int exit_code, const AtStep& stop_now,
-                     const std::vector<std::string>& overrides)
+                     const std::vector<std::string>& overrides, const std::string& config = "tiny")
 {
     const TinyTraining training;
     if (testing::in_rank())
@@ -63,14 +63,18 @@ void stop_and_resume(const std::vector<int64_t>& stops, int n_processes, int exi
             if (step == stop_step())
                 stop_now(step);
         });
-    start({.name = "whole", .overrides = overrides, .n_processes = n_processes});
+    start({.name = "whole", .overrides = overrides, .n_processes = n_processes, .config = config});
     for (const auto stop : stops) {
         SCOPED_TRACE("stopped at step " + std::to_string(stop));
         const auto name = "stopped" + std::to_string(stop);
         ::setenv("GRADWIND_TEST_STOP", std::to_string(stop).c_str(), 1);
-        start({.name = name, .overrides = overrides, .n_processes = n_processes, .expected_exit = exit_code});
+        start({.name = name,
+               .overrides = overrides,
+               .n_processes = n_processes,
+               .expected_exit = exit_code,
+               .config = config});
         ::unsetenv("GRADWIND_TEST_STOP");
-        start({.name = name, .overrides = overrides, .resume = true, .n_processes = n_processes});
+        start({.name = name, .overrides = overrides, .resume = true, .n_processes = n_processes, .config = config});
         if (::testing::Test::HasFailure())
             return;
         expect_equal_runs(training, name, "whole");
@@ -102,6 +106,15 @@ TEST(Resume, WithAGrowingRolloutAndAccumulation)
     stop_and_resume({6, 9}, 1, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGUSR1); },
                     {"task.rollout={start: 1, epoch_increment: 1, maximum: 3}", "dataloader.batch_size.training=4",
                      "training.accum_grad_batches=3"});
+}
+
+TEST(Resume, WithSeveralDataSets)
+{
+    stop_and_resume(
+        {4}, 1, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); }, {}, "tiny_two");
+    stop_and_resume(
+        {5}, 2, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); }, {"dataloader.batch_size.training=6"},
+        "tiny_two");
 }
 
 TEST(Resume, OnThreeProcessesOfWhichOneGotTheSignal)

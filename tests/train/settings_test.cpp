@@ -110,7 +110,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadRow{"task.timestep", "6 fortnights", "is not a time step"},
         BadRow{"task._target_", "Autoencoder", "expected `Forecaster`"},
         BadRow{"task.rollout", {{"start", 0}}, "task.rollout.start"},
-        BadRow{"data.datasets", {{"a", nullptr}, {"b", nullptr}}, "expected one data set"},
+        BadRow{"data.datasets", nlohmann::json::object(), "at least one data set"},
         BadRow{"diagnostics.log", {{"interval", 0}}, "diagnostics.log.interval"}));
 
 } // namespace

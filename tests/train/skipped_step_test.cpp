@@ -26,7 +26,7 @@ public:
     void was_read(RawBatch& batch) override
     {
         if (is_culprit_ && step_ == kStep)
-            batch.values.mul_(std::numeric_limits<double>::infinity());
+            batch.values.front().mul_(std::numeric_limits<double>::infinity());
     }
 
 private:

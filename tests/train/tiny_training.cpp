@@ -106,6 +106,57 @@ training:
 diagnostics: {log: {interval: 1}, checkpoint: {every_n_minutes: {save_frequency: null}}}
 )";
 
+const char* const kOtherRecipe = R"(
+dates: {start: 2000-01-03T00:00:00, end: 2000-01-12T18:00:00, frequency: 6h}
+input:
+  join:
+    - planetary_waves: {grid: o3, level: 850, param: [v, z], waves: 3, max_n: 3, seed: 2}
+    - forcings: {template: "${input.join.0.planetary_waves}", param: [sin_longitude]}
+)";
+
+const char* const kTwo = R"(
+defaults: [tiny, _self_]
+data:
+  datasets:
+    other:
+      forcing: [sin_longitude]
+      diagnostic: [z_850]
+      processors: {normalizer: {_target_: InputNormalizer, config: {default: mean-std, min-max: [z_850]}}}
+dataloader:
+  training: {datasets: {other: {dataset_config: "${system.input.dataset_b}", start: null, end: null}}}
+  validation: {datasets: {other: {dataset_config: "${system.input.dataset_b}", start: 2000-01-09, end: null}}}
+  test: {datasets: {other: {dataset_config: "${system.input.dataset_b}", start: null, end: null}}}
+graph:
+  nodes:
+    other: {node_builder: {_target_: AnemoiDatasetNodes, dataset: "${system.input.dataset_b}"},
+            attributes: {area_weight: {_target_: SphericalAreaWeights, norm: unit-max}}}
+  edges:
+  - {source_name: data, target_name: hidden, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 6}],
+     attributes: "${graph.attributes.edges}"}
+  - {source_name: other, target_name: hidden, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 4}],
+     attributes: "${graph.attributes.edges}"}
+  - {source_name: hidden, target_name: hidden, edge_builders: [{_target_: MultiScaleEdges, x_hops: 1, scale_resolutions: 1}],
+     attributes: "${graph.attributes.edges}"}
+  - {source_name: hidden, target_name: data, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 3}],
+     attributes: "${graph.attributes.edges}"}
+  - {source_name: hidden, target_name: other, edge_builders: [{_target_: KNNEdges, num_nearest_neighbours: 2}],
+     attributes: "${graph.attributes.edges}"}
+model:
+  encoders: {"1": {source_datasets: [other], mapper: "${model.encoders.0.mapper}"}}
+  decoders: {"1": {target_datasets: [other], target_node_features: [encoded_data], mapper: "${model.decoders.0.mapper}"}}
+  residual: {datasets: {other: {_target_: SkipConnection, step: -1}}}
+  output_mask: {datasets: {other: {_target_: NoOutputMask}}}
+  node_trainable_parameters: {other: 4}
+training:
+  training_loss: {datasets: {other: {_target_: MAELoss, scalers: [general_variable, node_weights, time_steps]}}}
+  scalers: {datasets: {other: {general_variable: {_target_: GeneralVariableLossScaler, weights: {default: 1, z: 3}},
+                               node_weights: "${training.scalers.datasets.data.node_weights}",
+                               time_steps: "${training.scalers.datasets.data.time_steps}"}}}
+  validation_metrics: {datasets: {other: {mse: {_target_: MSELoss, scalers: [node_weights, time_steps]}}}}
+  variable_groups: {datasets: {other: {default: sfc, pl: {param: [v, z]}}}}
+  metrics: {datasets: {other: [z_850]}}
+)";
+
 void write_text(const fs::path& path, const std::string& text)
 {
     std::ofstream(path) << text;
@@ -138,12 +189,12 @@ TinyTraining::TinyTraining()
     folder_ = fs::temp_directory_path() / ("gradwind-training-" + std::to_string(::getpid()));
     fs::remove_all(folder_);
     fs::create_directories(folder_);
-    write_text(folder_ / "recipe.yaml", kRecipe);
     write_text(config_file(), std::string(kDefaults) + kCommon);
     write_text(config_file("tiny_ens"), std::string(kEnsembleDefaults) + kCommon);
-    const auto recipe = data::parse_recipe(data::load_recipe(folder_ / "recipe.yaml", {}), folder_);
-    (void)data::create_dataset(
-        recipe, {.output = folder_ / "tiny.zarr", .existing = data::ZarrWriter::Existing::Refuse, .progress = {}});
+    write_text(config_file("tiny_two"),
+               std::string(kTwo) + "system: {input: {dataset_b: " + (folder_ / "other.zarr").string() + "}}\n");
+    create_store("tiny.zarr", kRecipe);
+    create_store("other.zarr", kOtherRecipe);
     ::setenv(kFolder, folder_.c_str(), 1);
     ::setenv("GRADWIND_CACHE", (folder_ / "cache").c_str(), 1);
 }
@@ -155,6 +206,15 @@ TinyTraining::~TinyTraining()
     ::unsetenv(kFolder);
     std::error_code ignored;
     fs::remove_all(folder_, ignored);
+}
+
+void TinyTraining::create_store(const std::string& name, const std::string& text) const
+{
+    const auto file = folder_ / (name + ".yaml");
+    write_text(file, text);
+    const auto recipe = data::parse_recipe(data::load_recipe(file, {}), folder_);
+    (void)data::create_dataset(
+        recipe, {.output = folder_ / name, .existing = data::ZarrWriter::Existing::Refuse, .progress = {}});
 }
 
 std::string start(const TinyRun& run)

@@ -19,7 +19,7 @@ namespace gradwind::train
 {
 
 /// A folder with a data set of 40 dates on 208 cells, in chunks of 26, and a configuration, removed at the end of the
-/// test.
+/// test. Beside it a second data set of 40 dates on 144 cells with other variables, which begins two days later.
 ///
 /// Processes that the test starts find it through the environment, so both see the same paths.
 class TinyTraining
@@ -31,7 +31,7 @@ public:
     TinyTraining& operator=(const TinyTraining&) = delete;
 
     [[nodiscard]] std::filesystem::path run_dir(const std::string& name) const { return folder_ / name; }
-    /// @param name "tiny", or "tiny_ens" for a small ensemble
+    /// @param name "tiny", "tiny_ens" for a small ensemble, or "tiny_two" for both data sets: 30 samples in an epoch
     [[nodiscard]] std::filesystem::path config_file(const std::string& name = "tiny") const
     {
         return folder_ / (name + ".yaml");
@@ -40,6 +40,8 @@ public:
     static constexpr int64_t kStepsPerEpoch = 4;
 
 private:
+    void create_store(const std::string& name, const std::string& recipe) const;
+
     std::filesystem::path folder_;
     bool is_owner_ = false;
 };

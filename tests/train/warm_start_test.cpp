@@ -83,7 +83,7 @@ protected:
     static std::vector<float> forecast(const fs::path& run)
     {
         Forecaster forecaster(run, {});
-        return forecaster.run(forecaster.start_positions().front(), 1).steps.front();
+        return forecaster.run(forecaster.start_positions().front(), 1).datasets[0].front();
     }
 
     /// Goes on with a run in its own folder.
@@ -100,7 +100,7 @@ protected:
     {
         const auto file = Checkpoint::open(folder(run)).folder / "state.json";
         auto state = nlohmann::json::parse(std::ifstream(file));
-        for (auto& factor : state["processors"]["normalizer"]["_norm_mul"])
+        for (auto& factor : state["processors"]["data"]["normalizer"]["_norm_mul"])
             factor = 2 * factor.get<double>();
         std::ofstream(file) << state;
     }
@@ -288,14 +288,16 @@ TEST_F(WarmStartTest, AnImputersValuesComeWithTheCheckpoint)
         {{"imputer", {{"_target_", "InputImputer"}, {"config", {{"default", "none"}, {"mean", {"b"}}}}}}}, "test");
     const auto filled = [&](const nlohmann::json& state) {
         Statistics statistics{{1, 2}, {1, 1}, {0, 0}, {9, 9}};
-        const auto processors = model::build_processors(section, {variables, statistics});
-        load_processors(state, processors, "test");
+        std::vector<ModelDataset> datasets;
+        datasets.push_back({"data", variables, statistics, model::build_processors(section, {variables, statistics})});
+        load_processors(state, datasets, "test");
         const auto x = at::full({1, 1, 1, 1, 2}, std::numeric_limits<double>::quiet_NaN(), at::kDouble);
-        (void)processors.transform(x, model::Space::Dataset);
-        EXPECT_EQ(processor_state(processors)["imputer"]["replacement"][0], x.select(4, 1).item<double>());
+        (void)datasets[0].processors.transform(x, model::Space::Dataset);
+        EXPECT_EQ(processor_state(datasets)["data"]["imputer"]["replacement"][0], x.select(4, 1).item<double>());
         return x.select(4, 1).item<double>();
     };
-    EXPECT_EQ(filled({{"processors", {{"imputer", {{"replacement", {0.125}}}}}}}), 0.125);
+    EXPECT_EQ(filled({{"processors", {{"data", {{"imputer", {{"replacement", {0.125}}}}}}}}}), 0.125);
+    EXPECT_EQ(filled({{"processors", {{"imputer", {{"replacement", {0.125}}}}}}}), 0.125) << "of an earlier version";
     EXPECT_EQ(filled({{"processors", nlohmann::json::object()}}), 2) << "of the data set, where a checkpoint has none";
 }
 

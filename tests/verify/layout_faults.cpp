@@ -136,13 +136,17 @@ class Forcing : public train::StepHooks
 {
     void started(train::Job& job, parallel::GradientEngine&) override
     {
-        const auto& names = job.training->variables();
+        const auto& names = job.training->first().variables();
         column_ = std::find(names.begin(), names.end(), "insolation") - names.begin();
     }
     void was_read(train::RawBatch& batch) override
     {
         if (is_culprit())
-            batch.values.select(-1, column_).select(1, 1).copy_(batch.values.select(-1, column_).select(1, 0));
+            forcing_of(batch, 1).copy_(forcing_of(batch, 0));
+    }
+    [[nodiscard]] at::Tensor forcing_of(const train::RawBatch& batch, int64_t time) const
+    {
+        return batch.values.front().select(-1, column_).select(1, time);
     }
     int64_t column_ = 0;
 };
@@ -232,7 +236,8 @@ class OtherCells : public train::StepHooks
     void was_read(train::RawBatch& batch) override
     {
         if (is_culprit())
-            batch.values.copy_(batch.values.roll(1, 3));
+            for (auto& values : batch.values)
+                values.copy_(values.roll(1, 3));
     }
 };
 

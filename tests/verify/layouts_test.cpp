@@ -122,6 +122,24 @@ TEST(VerifyLayouts, EveryLayoutOfFourProcessesIsTheSame)
     EXPECT_GE(compared, 7);
 }
 
+TEST(VerifyLayouts, SeveralDataSetsAreTheSameOnEveryNumberOfReplicas)
+{
+    run_if_worker();
+    const train::TinyTraining training;
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2"});
+    request.config = training.config_file("tiny_two");
+    const auto result = verify_layouts(request);
+    std::cout << format_layouts(result);
+    EXPECT_TRUE(result.passed());
+    int64_t compared = 0;
+    for (const auto& report : result.reports) {
+        compared += report.passed();
+        for (const auto& why : report.not_run)
+            EXPECT_NE(why.find("num_gpus_per_model"), std::string::npos) << report.name << ": " << why;
+    }
+    EXPECT_GE(compared, 2) << "two and three replicas";
+}
+
 TEST(VerifyLayouts, MembersModelsAndReplicasOfAnEnsembleAreTheSameInEveryMixture)
 {
     run_if_worker();

@@ -14,7 +14,7 @@ namespace gradwind::cli
 struct DatasetInspect {
     enum class Format { Text, Json };
     using Checksum = data::Checksum;
-    std::string store; ///< a path, or a YAML file that holds options of open_dataset
+    std::string store;                ///< a path, or a YAML file that holds options of open_dataset
     std::vector<std::string> options; ///< key=value, the options of open_dataset; values are YAML
     Format format = Format::Text;
     Checksum checksum = Checksum::Skip;

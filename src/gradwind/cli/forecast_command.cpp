@@ -9,6 +9,7 @@
 #include "gradwind/core/safetensors.h"
 #include "gradwind/train/forecast.h"
 
+#include <map>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -18,28 +19,53 @@ namespace gradwind::cli
 namespace
 {
 
+/// One tensor for each start; of several data sets one for each of them, with its name.
 void write_fields(const std::filesystem::path& path, const train::Forecaster& forecaster,
                   const std::vector<train::Forecast>& forecasts)
 {
     std::vector<std::vector<float>> kept; // what the entries point into
     std::vector<TensorBytes> entries;
-    const auto n_variables = forecaster.variables().n_output();
-    for (const auto& forecast : forecasts) {
-        auto& values = kept.emplace_back();
-        for (const auto& step : forecast.steps)
-            values.insert(values.end(), step.begin(), step.end());
-        const auto date = forecaster.dataset().dates()[size_t(forecast.anchor)];
-        entries.push_back({"forecast." + format_datetime(date),
-                           DType::F32,
-                           {int64_t(forecast.steps.size()), forecaster.dataset().n_cells(), n_variables},
-                           {}});
+    std::map<std::string, std::string> metadata = {{"dimensions", "step, cell, variable"}};
+    for (const auto dataset : forecaster.predicted()) {
+        const auto& own = forecaster.datasets()[dataset];
+        const auto suffix = forecaster.datasets().size() == 1 ? "" : "." + own.name;
+        metadata["variables" + suffix] = fmt::format("{}", fmt::join(own.variables.output_names(), ","));
+        for (const auto& forecast : forecasts) {
+            const auto& steps = forecast.datasets[dataset];
+            auto& values = kept.emplace_back();
+            for (const auto& step : steps)
+                values.insert(values.end(), step.begin(), step.end());
+            const auto date = forecaster.stage().first().dates()[size_t(forecast.anchor)];
+            entries.push_back({"forecast" + suffix + "." + format_datetime(date),
+                               DType::F32,
+                               {int64_t(steps.size()), forecaster.dataset(dataset).n_cells(), own.variables.n_output()},
+                               {}});
+        }
     }
     for (size_t i = 0; i < entries.size(); ++i)
         entries[i].bytes = std::as_bytes(std::span(kept[i]));
-    const auto& names = forecaster.variables().output_names();
-    write_safetensors(
-        path, entries,
-        {{"dimensions", "step, cell, variable"}, {"variables", fmt::format("{}", fmt::join(names, ","))}});
+    write_safetensors(path, entries, metadata);
+}
+
+nlohmann::json scores_json(const DatasetScores& scores)
+{
+    auto json = scores.all_cells.to_json();
+    if (scores.interior) {
+        json["interior"] = scores.interior->to_json();
+        json["interior"]["training_dates"] = scores.n_training_dates;
+    }
+    return json;
+}
+
+/// Of one data set its scores, of several an object of theirs.
+nlohmann::json scores_json(const ScoredForecasts& scored)
+{
+    if (scored.datasets.size() == 1)
+        return scores_json(scored.datasets.front());
+    auto json = nlohmann::json::object();
+    for (const auto& scores : scored.datasets)
+        json["datasets"][scores.dataset] = scores_json(scores);
+    return json;
 }
 
 } // namespace
@@ -54,20 +80,18 @@ int run(const ForecastCommand& command, std::ostream& out)
     if (command.pictures == ForecastCommand::Pictures::Draw)
         pictures = draw_run(forecaster, scored.forecasts.front());
     if (command.format == ForecastCommand::Format::Json) {
-        auto json = scored.all_cells.to_json();
-        if (scored.interior) {
-            json["interior"] = scored.interior->to_json();
-            json["interior"]["training_dates"] = scored.n_training_dates;
-        }
+        auto json = scores_json(scored);
         json["checkpoint"] = forecaster.checkpoint().string();
         for (const auto& picture : pictures)
             json["pictures"].push_back(picture.string());
         out << json.dump(1) << "\n";
         return 0;
     }
-    out << scored.all_cells.format() << "\n";
-    if (scored.interior)
-        out << scored.interior->format() << compare_with_regression(scored) << "\n";
+    for (const auto& scores : scored.datasets) {
+        out << scores.all_cells.format() << "\n";
+        if (scores.interior)
+            out << scores.interior->format() << compare_with_regression(scores) << "\n";
+    }
     out << "checkpoint  " << forecaster.checkpoint().string() << "\n";
     if (!pictures.empty())
         out << fmt::format("pictures    {} in {}\n", pictures.size(), pictures.front().parent_path().string());

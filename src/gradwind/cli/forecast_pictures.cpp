@@ -37,9 +37,9 @@ std::vector<train::Curve> loss_curves(const fs::path& metrics)
     return curves;
 }
 
-std::vector<size_t> chosen_variables(const train::Forecaster& forecaster)
+std::vector<size_t> chosen_variables(const train::Forecaster& forecaster, size_t index)
 {
-    const auto names = forecaster.variables().output_names();
+    const auto names = forecaster.variables(index).output_names();
     const auto wanted = forecaster.config().get<std::vector<std::string>>("diagnostics.plot.parameters", {});
     std::vector<size_t> all, chosen;
     for (size_t i = 0; i < names.size(); ++i) {
@@ -58,6 +58,37 @@ std::vector<float> column(const std::vector<float>& field, size_t n_variables, s
     return out;
 }
 
+/// Maps of a forecast's last step for one data set.
+void draw_dataset(const train::Forecaster& forecaster, const train::Forecast& forecast, size_t index,
+                  const fs::path& folder, std::vector<fs::path>& files)
+{
+    const auto& dataset = forecaster.dataset(index);
+    const auto& steps = forecast.datasets[index];
+    const auto n_steps = int64_t(steps.size());
+    const auto truth = forecaster.analysis(index, forecast.anchor + n_steps * forecaster.stride());
+    const auto names = forecaster.variables(index).output_names();
+    const auto date = format_datetime(forecaster.stage().first().dates()[size_t(forecast.anchor)]);
+    auto date_in_name = date; // colons are no part of file names on some systems and of scp's paths
+    std::erase(date_in_name, ':');
+    const auto lead = frequency_to_string(n_steps * forecaster.settings().task.timestep_s);
+    const auto prefix = forecaster.datasets().size() == 1 ? "" : forecaster.datasets()[index].name + "_";
+    for (const auto v : chosen_variables(forecaster, index)) {
+        const auto predicted = column(steps.back(), names.size(), v);
+        const auto observed = column(truth, names.size(), v);
+        std::vector<float> error(predicted.size());
+        std::transform(predicted.begin(), predicted.end(), observed.begin(), error.begin(), std::minus<>());
+        train::MapPicture picture{fmt::format("{} after {}, from {}", names[v], lead, date),
+                                  forecaster.units(index)[v],
+                                  dataset.latitudes(),
+                                  dataset.longitudes(),
+                                  {{"forecast", predicted, train::Palette::Sequential},
+                                   {"truth", observed, train::Palette::Sequential},
+                                   {"error", error, train::Palette::Diverging}}};
+        files.push_back(folder / fmt::format("{}{}_{}_{}.png", prefix, names[v], date_in_name, lead));
+        train::draw_maps(picture, files.back());
+    }
+}
+
 } // namespace
 
 std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train::Forecast& forecast)
@@ -71,30 +102,8 @@ std::vector<fs::path> draw_run(const train::Forecaster& forecaster, const train:
         train::draw_curves({"Loss", "optimiser step", "loss", train::Axis::Logarithmic, std::move(curves)},
                            files.back());
     }
-    const auto& dataset = forecaster.dataset();
-    const auto& task = forecaster.settings().task;
-    const auto n_steps = int64_t(forecast.steps.size());
-    const auto truth = forecaster.analysis(forecast.anchor + n_steps * forecaster.stride());
-    const auto names = forecaster.variables().output_names();
-    const auto date = format_datetime(dataset.dates()[size_t(forecast.anchor)]);
-    auto date_in_name = date; // colons are no part of file names on some systems and of scp's paths
-    std::erase(date_in_name, ':');
-    const auto lead = frequency_to_string(n_steps * task.timestep_s);
-    for (const auto v : chosen_variables(forecaster)) {
-        const auto predicted = column(forecast.steps.back(), names.size(), v);
-        const auto observed = column(truth, names.size(), v);
-        std::vector<float> error(predicted.size());
-        std::transform(predicted.begin(), predicted.end(), observed.begin(), error.begin(), std::minus<>());
-        train::MapPicture picture{fmt::format("{} after {}, from {}", names[v], lead, date),
-                                  forecaster.units()[v],
-                                  dataset.latitudes(),
-                                  dataset.longitudes(),
-                                  {{"forecast", predicted, train::Palette::Sequential},
-                                   {"truth", observed, train::Palette::Sequential},
-                                   {"error", error, train::Palette::Diverging}}};
-        files.push_back(folder / fmt::format("{}_{}_{}.png", names[v], date_in_name, lead));
-        train::draw_maps(picture, files.back());
-    }
+    for (const auto index : forecaster.predicted())
+        draw_dataset(forecaster, forecast, index, folder, files);
     return files;
 }
 

@@ -40,17 +40,17 @@ std::vector<int64_t> starts_of(const train::Forecaster& forecaster, const Foreca
     GRADWIND_CHECK(!starts.empty(), DataError,
                    "[forecast] the test period holds no start with its inputs and one following date; widen "
                    "dataloader.test.datasets.{}.start and end",
-                   forecaster.settings().dataset_name);
+                   forecaster.settings().dataset_names.front());
     return starts;
 }
 
 /// Fields of a date and of the time steps before it, newest first.
-std::vector<std::vector<float>> history_of(const train::Forecaster& forecaster, train::Forecaster::Period period,
-                                           int64_t position, int64_t n_history)
+std::vector<std::vector<float>> history_of(const train::Forecaster& forecaster, size_t dataset,
+                                           train::Forecaster::Period period, int64_t position, int64_t n_history)
 {
     std::vector<std::vector<float>> history;
     for (int64_t i = 0; i < n_history; ++i)
-        history.push_back(forecaster.analysis(position - i * forecaster.stride(), period));
+        history.push_back(forecaster.analysis(dataset, position - i * forecaster.stride(), period));
     return history;
 }
 
@@ -58,7 +58,7 @@ std::vector<std::vector<float>> history_of(const train::Forecaster& forecaster, 
 class Regressions
 {
 public:
-    Regressions(const train::Forecaster& forecaster, std::span<const int64_t> leads);
+    Regressions(const train::Forecaster& forecaster, size_t dataset, std::span<const int64_t> leads);
     [[nodiscard]] bool empty() const { return by_lead_.empty(); }
     [[nodiscard]] const train::RidgeRegression& of(size_t lead) const { return by_lead_[lead]; }
     /// The dates that a regression sees; the model sees no fewer.
@@ -69,15 +69,17 @@ private:
     std::vector<train::RidgeRegression> by_lead_;
 };
 
-Regressions::Regressions(const train::Forecaster& forecaster, std::span<const int64_t> leads)
+Regressions::Regressions(const train::Forecaster& forecaster, size_t index, std::span<const int64_t> leads)
     : n_history_(std::min<int64_t>(2, forecaster.settings().task.n_step_input))
 {
-    const auto& dataset = forecaster.training();
+    using Period = train::Forecaster::Period;
+    const auto& part = forecaster.stage(Period::Training).parts()[index];
+    const auto& dataset = *part.dataset;
     const auto squares = train::find_neighbourhoods(dataset.latitudes(), dataset.longitudes());
     if (!squares)
         return;
     std::vector<double> stdev;
-    for (const auto column : forecaster.variables().data_output())
+    for (const auto column : forecaster.variables(index).data_output())
         stdev.push_back(dataset.statistics().stdev[size_t(column)]);
     // Checked before any regression is made: its sums take the square of this.
     const auto n_features = double(n_history_ * int64_t(stdev.size()) * squares->width + 1);
@@ -91,13 +93,76 @@ Regressions::Regressions(const train::Forecaster& forecaster, std::span<const in
         if (n_rows < n_features || n_rows * n_features * n_features * double(leads.size()) > kMostFitOperations)
             return;
         auto& regression = regressions.emplace_back(*squares, stdev, n_history_);
-        for (const auto anchor : anchors)
-            regression.add(history_of(forecaster, train::Forecaster::Period::Training, anchor, n_history_),
-                           forecaster.analysis(anchor + relative.front(), train::Forecaster::Period::Training));
+        for (const auto own : anchors) {
+            const auto anchor = own - part.shift; // analyses count in the first data set
+            regression.add(history_of(forecaster, index, Period::Training, anchor, n_history_),
+                           forecaster.analysis(index, anchor + relative.front(), Period::Training));
+        }
         regression.fit();
     }
     by_lead_ = std::move(regressions);
 }
+
+/// Scores of one data set, forecast after forecast.
+class Scorer
+{
+public:
+    Scorer(const train::Forecaster& forecaster, size_t dataset, const std::vector<int64_t>& leads)
+        : forecaster_(forecaster), dataset_(dataset), leads_(leads), regressions_(forecaster, dataset, leads),
+          scores_(empty_scores())
+    {
+    }
+
+    void add(const train::Forecast& forecast)
+    {
+        const auto start = forecast.anchor;
+        const auto& steps = forecast.datasets[dataset_];
+        const auto history =
+            history_of(forecaster_, dataset_, train::Forecaster::Period::Test, start, regressions_.n_history());
+        for (size_t l = 0; l < leads_.size() && leads_[l] <= int64_t(steps.size()); ++l) {
+            const auto truth = forecaster_.analysis(dataset_, start + leads_[l] * forecaster_.stride());
+            const auto& predicted = steps[size_t(leads_[l] - 1)];
+            scores_.all_cells.add(0, l, predicted, truth);
+            scores_.all_cells.add(1, l, history[0], truth);
+            if (!scores_.interior)
+                continue;
+            const auto& regression = regressions_.of(l);
+            scores_.interior->add(0, l, predicted, truth, regression.cells());
+            scores_.interior->add(1, l, regression.forecast(history), truth, regression.cells());
+            scores_.interior->add(2, l, history[0], truth, regression.cells());
+        }
+    }
+    [[nodiscard]] DatasetScores take() { return std::move(scores_); }
+
+private:
+    [[nodiscard]] DatasetScores empty_scores() const
+    {
+        std::vector<int64_t> leads_s;
+        for (const auto lead : leads_)
+            leads_s.push_back(lead * forecaster_.settings().task.timestep_s);
+        const auto names = forecaster_.variables(dataset_).output_names(), units = forecaster_.units(dataset_);
+        const auto& own = forecaster_.datasets()[dataset_].name;
+        const auto of_dataset = forecaster_.datasets().size() == 1 ? "" : fmt::format(" of `{}`", own);
+        const auto sheet = [&](const std::string& cells, std::vector<std::string> methods) {
+            return train::ScoreSheet(cells + of_dataset, std::move(methods), names, units, leads_s);
+        };
+        const auto n_cells = forecaster_.dataset(dataset_).n_cells();
+        DatasetScores scores{own, sheet(fmt::format("all {} cells", n_cells), {"model", "persistence"}), std::nullopt,
+                             0};
+        if (!regressions_.empty()) {
+            scores.interior.emplace(sheet(fmt::format("{} interior cells", regressions_.of(0).cells().size()),
+                                          {"model", "ridge", "persistence"}));
+            scores.n_training_dates = regressions_.of(0).n_dates();
+        }
+        return scores;
+    }
+
+    const train::Forecaster& forecaster_;
+    size_t dataset_;
+    const std::vector<int64_t>& leads_;
+    Regressions regressions_;
+    DatasetScores scores_;
+};
 
 } // namespace
 
@@ -105,44 +170,21 @@ ScoredForecasts score_forecasts(train::Forecaster& forecaster, const ForecastCom
 {
     const auto leads = leads_of(command);
     const auto starts = starts_of(forecaster, command);
-    std::vector<int64_t> leads_s;
-    for (const auto lead : leads)
-        leads_s.push_back(lead * forecaster.settings().task.timestep_s);
-    const auto names = forecaster.variables().output_names(), units = forecaster.units();
-    ScoredForecasts result{train::ScoreSheet(fmt::format("all {} cells", forecaster.dataset().n_cells()),
-                                             {"model", "persistence"}, names, units, leads_s),
-                           std::nullopt,
-                           0,
-                           {}};
-    const Regressions regressions(forecaster, leads);
-    if (!regressions.empty()) {
-        const auto title = fmt::format("{} interior cells", regressions.of(0).cells().size());
-        result.interior.emplace(title, std::vector<std::string>{"model", "ridge", "persistence"}, names, units,
-                                leads_s);
-        result.n_training_dates = regressions.of(0).n_dates();
-    }
+    std::vector<Scorer> scorers;
+    for (const auto dataset : forecaster.predicted())
+        scorers.emplace_back(forecaster, dataset, leads);
+    ScoredForecasts result;
     for (const auto start : starts) {
-        const auto n_steps = forecaster.available_steps(start, command.steps);
-        auto forecast = forecaster.run(start, n_steps);
-        const auto history = history_of(forecaster, train::Forecaster::Period::Test, start, regressions.n_history());
-        for (size_t l = 0; l < leads.size() && leads[l] <= n_steps; ++l) {
-            const auto truth = forecaster.analysis(start + leads[l] * forecaster.stride());
-            const auto& predicted = forecast.steps[size_t(leads[l] - 1)];
-            result.all_cells.add(0, l, predicted, truth);
-            result.all_cells.add(1, l, history[0], truth);
-            if (!result.interior)
-                continue;
-            const auto& regression = regressions.of(l);
-            result.interior->add(0, l, predicted, truth, regression.cells());
-            result.interior->add(1, l, regression.forecast(history), truth, regression.cells());
-            result.interior->add(2, l, history[0], truth, regression.cells());
-        }
-        result.forecasts.push_back(std::move(forecast));
+        result.forecasts.push_back(forecaster.run(start, forecaster.available_steps(start, command.steps)));
+        for (auto& scorer : scorers)
+            scorer.add(result.forecasts.back());
     }
+    for (auto& scorer : scorers)
+        result.datasets.push_back(scorer.take());
     return result;
 }
 
-std::string compare_with_regression(const ScoredForecasts& scored)
+std::string compare_with_regression(const DatasetScores& scored)
 {
     if (!scored.interior)
         return {};

@@ -7,15 +7,23 @@
 #include "gradwind/train/score.h"
 
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace gradwind::cli
 {
 
-/// Forecasts and their errors.
-struct ScoredForecasts {
+/// Errors of the forecasts of one data set.
+struct DatasetScores {
+    std::string dataset;
     train::ScoreSheet all_cells;               ///< model, persistence
     std::optional<train::ScoreSheet> interior; ///< model, ridge, persistence; see train::RidgeRegression
     int64_t n_training_dates = 0;              ///< that the regression of the first lead time was fitted on
+};
+
+/// Forecasts and their errors.
+struct ScoredForecasts {
+    std::vector<DatasetScores> datasets; ///< that the model predicts
     std::vector<train::Forecast> forecasts;
 };
 
@@ -27,6 +35,6 @@ struct ScoredForecasts {
 [[nodiscard]] ScoredForecasts score_forecasts(train::Forecaster& forecaster, const ForecastCommand& command);
 
 /// One line: in which variables the regression is better than the model at the first lead time; empty without one.
-[[nodiscard]] std::string compare_with_regression(const ScoredForecasts& scored);
+[[nodiscard]] std::string compare_with_regression(const DatasetScores& scored);
 
 } // namespace gradwind::cli

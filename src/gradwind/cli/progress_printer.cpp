@@ -87,11 +87,17 @@ void ProgressPrinter::validating(int64_t batch, int64_t n_batches)
 void ProgressPrinter::validated(const train::ValidationResult& result)
 {
     std::string line = fmt::format("validation at step {} over {} samples:", result.step, result.n_samples);
+    std::string dataset; // is named where there is another one
     for (const auto& [name, value] : result.values)
-        if (name == "val_multi_dataset_loss")
+        if (name == "val_multi_dataset_loss") {
             line += fmt::format(" loss {:.4g}", value);
-        else if (const auto at = name.find("_rmse"); at != std::string::npos)
+        } else if (const auto at = name.find("_rmse"); at != std::string::npos) {
+            const auto own = name.substr(0, at);
+            if (!dataset.empty() && own != dataset)
+                line += fmt::format("  {}:", own.substr(std::string("val_").size()));
+            dataset = own;
             line += fmt::format("  {} {:.4g}", name.substr(at + 1), value);
+        }
     print_line(line);
 }
 

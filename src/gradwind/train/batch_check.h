@@ -11,13 +11,13 @@
 namespace gradwind::train
 {
 
-/// The first NaN or infinity of a processed batch as words: variable, date, how many; empty if there is none.
-[[nodiscard]] std::string find_bad_value(const RawBatch& batch, const data::Dataset& dataset,
+/// The first NaN or infinity of a processed batch as words: variable, date, how many, which data set; empty if there is
+/// none.
+[[nodiscard]] std::string find_bad_value(const RawBatch& batch, const Stage& stage,
                                          const std::vector<int64_t>& relative_indices);
 
 /// @throws DataError naming variable and date, if the batch holds NaN or infinity after processing
-void require_clean(const RawBatch& batch, const data::Dataset& dataset, const std::vector<int64_t>& relative_indices,
-                   const std::string& stage);
+void require_clean(const RawBatch& batch, const Stage& stage, const std::vector<int64_t>& relative_indices);
 
 /// Autocast for a precision: bf16 on the device of the run under `bf16-mixed`, else off.
 [[nodiscard]] AutocastState autocast_for(Precision precision, at::Device device);

@@ -74,15 +74,12 @@ VariableTables variables_of(const Config& config, const json& description)
     return result;
 }
 
-/// Variables as a fingerprint has them; those of several data sets with its name.
-std::vector<std::string> all_names(const VariableTables& tables)
+/// Variables as a fingerprint has them.
+std::map<std::string, std::vector<std::string>> names_of(const VariableTables& tables)
 {
-    if (tables.size() == 1)
-        return tables.begin()->second.names();
-    std::vector<std::string> result;
+    std::map<std::string, std::vector<std::string>> result;
     for (const auto& [dataset, table] : tables)
-        for (const auto& name : table.names())
-            result.push_back(fmt::format("{}.{}", dataset, name));
+        result[dataset] = table.names();
     return result;
 }
 
@@ -104,13 +101,6 @@ json processors_as_state(const SafetensorsFile& file, const std::string& dataset
             result[name.substr(prefix.size(), dot - prefix.size())][name.substr(dot + 1)] = file.values<double>(name);
     }
     return result;
-}
-
-/// Where the processors of a data set stand in state.json: at the top, unless there are several.
-json processors_in(const json& state, const std::string& dataset)
-{
-    const auto several = json::json_pointer("/datasets") / dataset / "processors";
-    return state.contains(several) ? state[several] : state.value("processors", json());
 }
 
 /// Adds the processors of a data set as they are now; what fills gaps is in no tensor of Anemoi's and kept in double.
@@ -190,15 +180,12 @@ Imported import_exchange(const fs::path& exchange, const fs::path& run_dir)
         .step = result.step,
         .weights = read_named(exchange / kWeights),
         .optimizer = {}, // a file without tensors: a checkpoint has all its files
-        .state = {{"epoch", description.value("epoch", 0)}, {"fingerprint", fingerprint(config, all_names(tables))}},
+        .state = {{"epoch", description.value("epoch", 0)}, {"fingerprint", fingerprint(config, names_of(tables))}},
         .cadences = {"import"}};
     contents.state["imported"] = {{"from", description.value("source", "")},
                                   {"by", description.value("versions", json::object())}};
-    if (tables.size() == 1)
-        contents.state["processors"] = processors_as_state(processors, tables.begin()->first);
-    else
-        for (const auto& [dataset, table] : tables)
-            contents.state["datasets"][dataset]["processors"] = processors_as_state(processors, dataset);
+    for (const auto& [dataset, table] : tables)
+        contents.state["processors"][dataset] = processors_as_state(processors, dataset);
     try {
         result.notes = check_config(config).notes;
     } catch (const ConfigError& error) {
@@ -233,8 +220,9 @@ class NewExchange
 {
 public:
     NewExchange(const Config& config, const fs::path& folder)
-        : config_(config), settings_(TrainSettings::from_config(config, {})),
-          dataset_(open_stage(config, "training", settings_.dataset_name)), folder_(folder)
+        : config_(config),
+          training_(open_stage(config, "training", TrainSettings::from_config(config, {}).dataset_names)),
+          folder_(folder)
     {
     }
 
@@ -243,46 +231,46 @@ public:
         std::vector<std::string> notes;
         graph::write_graph(obtain_graph(config_, notes), folder_ / kRunGraph);
         NamedTensors arrays;
-        const auto& name = settings_.dataset_name;
-        const auto add = [&](const std::string& tree, const char* key, const std::vector<double>& values) {
-            return add_array(arrays, fmt::format("{}/{}/{}", tree, name, key), values);
-        };
-        const auto statistics = dataset_->statistics(); // as they were before a normaliser's `remap`
-        const json tree = {{"statistics",
-                            {{name,
-                              {{"mean", add("statistics", "mean", statistics.mean)},
-                               {"stdev", add("statistics", "stdev", statistics.stdev)},
-                               {"maximum", add("statistics", "maximum", statistics.maximum)},
-                               {"minimum", add("statistics", "minimum", statistics.minimum)}}}}},
-                           {"statistics_tendencies", nullptr},
-                           {"supporting_arrays",
-                            {{name,
-                              {{"latitudes", add("supporting_arrays", "latitudes", dataset_->latitudes())},
-                               {"longitudes", add("supporting_arrays", "longitudes", dataset_->longitudes())}}}}}};
+        json statistics = json::object(), supporting = json::object(), variables = json::object(),
+             metadata = json::object();
+        for (const auto& part : training_.parts()) {
+            const auto& name = part.name;
+            const auto add = [&](const std::string& tree, const char* key, const std::vector<double>& values) {
+                return add_array(arrays, fmt::format("{}/{}/{}", tree, name, key), values);
+            };
+            const auto& own = part.dataset->statistics(); // as they were before a normaliser's `remap`
+            statistics[name] = {{"mean", add("statistics", "mean", own.mean)},
+                                {"stdev", add("statistics", "stdev", own.stdev)},
+                                {"maximum", add("statistics", "maximum", own.maximum)},
+                                {"minimum", add("statistics", "minimum", own.minimum)}};
+            supporting[name] = {{"latitudes", add("supporting_arrays", "latitudes", part.dataset->latitudes())},
+                                {"longitudes", add("supporting_arrays", "longitudes", part.dataset->longitudes())}};
+            variables[name] = part.dataset->variables();
+            metadata[name] = part.dataset->variables_metadata();
+        }
         ops::write_tensors(folder_ / kStatistics, arrays);
         write_text(folder_ / kConfig, to_yaml(config_));
         write_text(folder_ / kConfigBack, to_json_text(config_));
         return {{"format", kFormat},
                 {"graph", {{"nodes", json::object()}, {"edges", json::array()}}},
-                {"arrays", tree},
-                {"variables", {{name, dataset_->variables()}}},
-                {"variables_metadata", {{name, dataset_->variables_metadata()}}}};
+                {"arrays",
+                 {{"statistics", statistics}, {"statistics_tendencies", nullptr}, {"supporting_arrays", supporting}}},
+                {"variables", variables},
+                {"variables_metadata", metadata}};
     }
 
-    /// What the data set's statistics give, for checkpoints of earlier versions, which hold no normalisation.
+    /// What the data sets' statistics give, for checkpoints of earlier versions, which hold no normalisation.
     [[nodiscard]] json processors() const
     {
-        const auto& name = settings_.dataset_name;
-        const auto variables = variable_table(config_, name, *dataset_);
-        auto statistics = dataset_->statistics();
-        const auto section = config_.find("data.datasets." + name + ".processors").value_or(Config());
-        return processor_state(model::build_processors(section, {variables, statistics}));
+        std::vector<ModelDataset> datasets;
+        for (const auto& part : training_.parts())
+            datasets.push_back(model_dataset(config_, part.name, *part.dataset));
+        return processor_state(datasets);
     }
 
 private:
     Config config_;
-    TrainSettings settings_;
-    std::shared_ptr<const data::Dataset> dataset_;
+    Stage training_;
     fs::path folder_;
 };
 
@@ -313,7 +301,7 @@ void export_exchange(const fs::path& path, const std::vector<std::string>& overr
     fs::create_directories(exchange);
     json description;
     std::map<std::string, at::Tensor> processors;
-    const auto add = [&](const json& state, const std::string& dataset) { add_processors(state, dataset, processors); };
+    json state = checkpoint.state;
     if (fs::exists(run_dir / kKept / kDescription)) {
         description = read_description(run_dir / kKept);
         copy_into(run_dir / kKept, exchange, {kConfigBack, kMetadata, kStatistics});
@@ -323,17 +311,16 @@ void export_exchange(const fs::path& path, const std::vector<std::string>& overr
         copy_into(run_dir, exchange, {kRunGraph});
         copy_matrices(run_dir, exchange);
         processors = ops::read_tensors(SafetensorsFile(run_dir / kKept / kProcessors));
-        for (const auto& [dataset, variables] : description.at("variables").items())
-            add(processors_in(checkpoint.state, dataset), dataset);
     } else {
         const NewExchange own(load_run_config(run_dir, overrides), exchange);
         description = own.write();
-        const auto& dataset = description.at("variables").begin().key();
-        add(checkpoint.state.contains("processors") ? processors_in(checkpoint.state, dataset) : own.processors(),
-            dataset);
+        if (!state.contains("processors"))
+            state["processors"] = own.processors();
         if (fs::exists(run_dir / kRunGraph))
             copy_into(run_dir, exchange, {kRunGraph}); // with the types of its attributes
     }
+    for (const auto& [dataset, variables] : description.at("variables").items())
+        add_processors(processor_state_of(state, dataset), dataset, processors);
     copy_into(checkpoint.folder, exchange, {kWeights});
     ops::write_tensors(exchange / kProcessors, {processors.begin(), processors.end()});
     description["training"] = export_training(checkpoint, exchange);

@@ -3,10 +3,8 @@
 // Autoregressive forecasts with a trained model.
 #pragma once
 #include "gradwind/core/config.h"
-#include "gradwind/data/dataset.h"
-#include "gradwind/model/model.h"
-#include "gradwind/model/processors.h"
-#include "gradwind/train/settings.h"
+#include "gradwind/train/setup.h"
+#include "gradwind/train/stage.h"
 
 #include <filesystem>
 #include <memory>
@@ -18,11 +16,12 @@ namespace gradwind::train
 
 /// Fields of one forecast in physical units: member 0 of the analysis, and of an ensemble the mean of its members.
 struct Forecast {
-    int64_t anchor = 0;                    ///< position of the start date in the data set
-    std::vector<std::vector<float>> steps; ///< [lead step - 1][cells * output variables], row-major
+    using Steps = std::vector<std::vector<float>>; ///< [lead step - 1][cells * output variables], row-major
+    int64_t anchor = 0;                            ///< position of the start date in the first data set
+    std::vector<Steps> datasets;                   ///< by data set; empty for those that are read only
 };
 
-/// A trained model with the data set it is tried on.
+/// A trained model with the data sets it is tried on. Positions count in the first data set of a period.
 class Forecaster
 {
 public:
@@ -33,15 +32,23 @@ public:
 
     [[nodiscard]] const Config& config() const { return config_; }
     [[nodiscard]] const TrainSettings& settings() const { return settings_; }
-    [[nodiscard]] const data::Dataset& dataset() const { return *dataset_; }
-    /// The training period, which baselines are fitted on.
-    [[nodiscard]] const data::Dataset& training() const { return *training_; }
-    [[nodiscard]] const VariableTable& variables() const { return variables_; }
+    enum class Period { Training, Test };
+    /// What is forecast, or the training period, which baselines are fitted on.
+    [[nodiscard]] const Stage& stage(Period period = Period::Test) const
+    {
+        return period == Period::Training ? training_ : test_;
+    }
+    [[nodiscard]] const data::Dataset& dataset(size_t index) const { return *test_.parts()[index].dataset; }
+    /// As the model knows them, in the order in which they are numbered.
+    [[nodiscard]] const std::vector<ModelDataset>& datasets() const { return datasets_; }
+    [[nodiscard]] const VariableTable& variables(size_t dataset) const { return datasets_[dataset].variables; }
+    /// Numbers of the data sets that the model predicts.
+    [[nodiscard]] const std::vector<size_t>& predicted() const { return predicted_; }
     [[nodiscard]] const std::filesystem::path& checkpoint() const { return checkpoint_; }
     /// Units of the output variables; empty where the data set does not say.
-    [[nodiscard]] std::vector<std::string> units() const;
+    [[nodiscard]] std::vector<std::string> units(size_t dataset) const;
     /// Positions between one time step and the next.
-    [[nodiscard]] int64_t stride() const { return settings_.task.timestep_s / dataset_->frequency_s(); }
+    [[nodiscard]] int64_t stride() const { return settings_.task.timestep_s / test_.frequency_s(); }
 
     /// Start positions of the test period whose inputs and at least one following date exist.
     [[nodiscard]] std::vector<int64_t> start_positions() const;
@@ -54,29 +61,36 @@ public:
     /// Members of a forecast: as many as the training scores together; 1 for a deterministic model. They run one after
     /// the other, each with noise that depends on base seed, date and member.
     [[nodiscard]] int64_t n_members() const { return n_members_; }
-    /// @throws DataError for a start whose dates are missing
+    /// @throws DataError for a start whose dates are missing; ConfigError for more steps than one call of the model
+    /// gives where it does not predict all that it reads
     [[nodiscard]] Forecast run(int64_t anchor, int64_t n_steps);
 
-    enum class Period { Training, Test };
     /// What a period's data set says of one date, the output variables of member 0, [cells * output variables].
     /// @throws DataError for a missing date
-    [[nodiscard]] std::vector<float> analysis(int64_t position, Period period = Period::Test) const;
+    [[nodiscard]] std::vector<float> analysis(size_t dataset, int64_t position, Period period = Period::Test) const;
 
 private:
-    /// Fields of a member's steps, [cells * output variables] in physical units, one after the other.
-    [[nodiscard]] std::vector<std::vector<float>> run_member(const at::Tensor& batch, const model::BatchMasks& masks,
-                                                             int64_t n_steps, const model::NoiseSource& noise);
+    /// A data set at the dates of a forecast, normalised.
+    struct Batch {
+        at::Tensor values; ///< [1, T, 1, cells, variables]
+        model::BatchMasks masks;
+    };
+    [[nodiscard]] Batch read(size_t dataset, int64_t anchor, const std::vector<int64_t>& relative) const;
+    [[nodiscard]] int64_t n_calls(int64_t n_steps) const;
+    /// Fields of a member's steps by data set.
+    [[nodiscard]] std::vector<Forecast::Steps> run_member(const std::vector<Batch>& batches, int64_t n_steps,
+                                                          const model::NoiseSource& noise);
 
     Config config_;
     TrainSettings settings_;
     std::filesystem::path checkpoint_;
-    std::shared_ptr<const data::Dataset> training_, dataset_;
-    VariableTable variables_;
-    Statistics statistics_;
-    std::unique_ptr<model::Processors> processors_;
-    std::shared_ptr<model::ForecastModel> model_;
+    Stage training_, test_;
+    std::vector<ModelDataset> datasets_;
+    std::vector<size_t> predicted_;
+    std::shared_ptr<model::SeveralDatasetsModel> model_;
     int64_t n_members_ = 1;
-    at::Tensor inside_; ///< cells of a limited area; its boundary gets the analysis in every step
+    /// By data set: cells of a limited area; its boundary gets the analysis in every step.
+    std::vector<at::Tensor> inside_;
 };
 
 } // namespace gradwind::train

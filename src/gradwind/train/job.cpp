@@ -3,13 +3,13 @@
 #include "gradwind/train/job.h"
 
 #include "gradwind/core/error.h"
-#include "gradwind/train/job_outline.h"
 #include "gradwind/train/losses.h"
 #include "gradwind/train/numpy_random.h"
 #include "gradwind/train/reference.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Context.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -25,25 +25,17 @@ void require_additive(const Job& job)
 {
     const auto world = job.groups.layout.world();
     GRADWIND_CHECK(
-        job.loss->additive() || (world == 1 && job.settings.accumulation == 1), ConfigError,
+        job.additive() || (world == 1 && job.settings.accumulation == 1), ConfigError,
         "[train] {}: the loss takes a root, which does not add up over processes or accumulated batches, found {} "
         "processes and accumulation {}; use MSELoss, or one process without accumulation",
         job.config.at("training.training_loss").where(), world, job.settings.accumulation);
-    for (const auto& metric : job.metrics)
-        GRADWIND_CHECK(
-            metric.loss->additive() || world == 1, ConfigError,
-            "[train] metric `{}` of {} takes a root, which does not add up over processes, found {}; use MSELoss "
-            "(the log has root-mean-square errors by variable beside it), or one process",
-            metric.name, job.config.at("training.validation_metrics").where(), world);
-}
-
-void build_losses(Job& job, const graph::Graph& graph)
-{
-    auto losses = make_losses(job.config, job.settings, *job.training, job.variables, job.statistics, graph);
-    job.loss = std::move(losses.loss);
-    job.metrics = std::move(losses.metrics);
-    job.ranges = std::move(losses.ranges);
-    require_additive(job);
+    for (const auto& losses : job.losses)
+        for (const auto& metric : losses.metrics)
+            GRADWIND_CHECK(
+                metric.loss->additive() || world == 1, ConfigError,
+                "[train] metric `{}` of {} takes a root, which does not add up over processes, found {}; use MSELoss "
+                "(the log has root-mean-square errors by variable beside it), or one process",
+                metric.name, job.config.at("training.validation_metrics").where(), world);
 }
 
 /// Builds the graph on one process of each node first, so that the others find it in the cache.
@@ -66,16 +58,79 @@ void set_deterministic(const TrainSettings& settings)
 }
 
 /// How the processes of a reader group, or of an ensemble whose members see the same samples, read one between them.
-std::shared_ptr<const CellReader> cell_reader(const Job& job, const std::shared_ptr<const data::Dataset>& dataset)
+std::shared_ptr<const CellReader> cell_reader(const Job& job, const loss::GridShare& share,
+                                              const std::shared_ptr<const data::Dataset>& dataset)
 {
     const auto& groups = job.groups;
     const auto& readers = groups.subgroup.size() > 1 ? groups.ensemble : groups.reader;
     std::vector<std::vector<int64_t>> own;
     for (const int rank : readers.members()) {
-        const auto rows = job.share->partition.rows(groups.layout.place(rank).model_rank);
+        const auto rows = share.partition.rows(groups.layout.place(rank).model_rank);
         own.emplace_back(rows.begin(), rows.end());
     }
     return std::make_shared<CellReader>(readers, dataset, own);
+}
+
+void refuse_masks(const Config& config, const std::vector<std::string>& names)
+{
+    for (const auto& name : names) {
+        const auto mask = config.find(fmt::format("model.output_mask.datasets.{}.attribute_name", name));
+        GRADWIND_CHECK(!mask || mask->is_null(), ConfigError,
+                       "[train] {}: training with an output mask is not there yet; leave it out or use NoOutputMask",
+                       mask->where());
+    }
+}
+
+/// Opens the data sets and their processing.
+void open_datasets(Job& job, std::vector<std::string>& notes)
+{
+    const auto& names = job.settings.dataset_names;
+    job.training = open_stage(job.config, "training", names);
+    job.validation = open_validation(job.config, names);
+    for (const auto& part : job.training->parts()) {
+        job.datasets.push_back(model_dataset(job.config, part.name, *part.dataset));
+        const auto& own = job.datasets.back().processors.notes();
+        notes.insert(notes.end(), own.begin(), own.end());
+        GRADWIND_CHECK(part.dataset->n_cells() > 0, ConfigError,
+                       "[train] the options of data set `{}` leave no cell of it; check area, thinning and trim_edge",
+                       part.name);
+    }
+    if (names.size() > 1) {
+        const auto relative =
+            job.settings.task.relative_indices(job.training->frequency_s(), job.settings.task.rollout.at(0));
+        notes.push_back(fmt::format("{} data sets ({}) with {} samples at the same dates", names.size(),
+                                    fmt::join(names, ", "), job.training->anchors(relative).size()));
+    }
+}
+
+/// Every data set has the nodes of its name.
+void require_nodes(const Stage& training, const graph::Graph& graph)
+{
+    for (const auto& [name, dataset, shift, cells] : training.parts()) {
+        GRADWIND_CHECK(graph.has_nodes(name), ConfigError,
+                       "[train] expected nodes `{}` in the graph for the data set of that name, found none; add "
+                       "graph.nodes.{}, or take the graph that was made for these data sets",
+                       name, name);
+        GRADWIND_CHECK(
+            graph.node_set(name).size() == dataset->n_cells(), ConfigError,
+            "[train] expected a graph with the {} cells of the data set as nodes `{}`, found {}; the graph is of "
+            "another data set or of other options (area, thinning)",
+            dataset->n_cells(), name, graph.node_set(name).size());
+    }
+}
+
+/// Which cells this process works on and which it reads.
+void share_cells(Job& job, const graph::Graph& graph)
+{
+    job.sharding = share_nodes(job.config, graph, job.settings.dataset_names, job.groups.model);
+    for (const auto& part : job.training->parts())
+        job.shares.push_back(std::make_shared<loss::GridShare>(
+            loss::GridShare{job.groups.model, job.sharding.partition(part.name, part.dataset->n_cells()),
+                            job.sharding.own_rows(part.name)}));
+    for (auto* stage : {&job.training, &job.validation})
+        if (*stage)
+            for (size_t i = 0; i < (*stage)->parts().size(); ++i)
+                (*stage)->parts()[i].cells = cell_reader(job, *job.shares[i], (*stage)->parts()[i].dataset);
 }
 
 } // namespace
@@ -85,10 +140,8 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
 {
     auto settings = TrainSettings::from_config(config, variables);
     const auto layout = choose_layout(config, environment, notes);
-    const auto mask = config.find(fmt::format("model.output_mask.datasets.{}.attribute_name", settings.dataset_name));
-    GRADWIND_CHECK(!mask || mask->is_null(), ConfigError,
-                   "[train] {}: training with an output mask is not there yet; leave it out or use NoOutputMask",
-                   mask->where());
+    refuse_masks(config, settings.dataset_names);
+    (void)measured_datasets(config, settings); // refuses before anything is built
     const auto device = choose_device(config, environment.local_rank);
     if (device.is_cpu() && settings.precision == Precision::Bf16Mixed) {
         settings.precision = Precision::Float32;
@@ -98,69 +151,53 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         environment, {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,
                       .timeout = timeout_of(config),
                       .start_patience = patience_of(config)});
-    Job job{.config = config,
-            .settings = std::move(settings),
-            .groups = parallel::make_groups(layout, world),
-            .sharding = {},
-            .share = nullptr,
-            .members = nullptr,
-            .device = device,
-            .dtype = at::kFloat,
-            .training = nullptr,
-            .validation = nullptr,
-            .training_cells = nullptr,
-            .validation_cells = nullptr,
-            .variables = {},
-            .statistics = {},
-            .processors = nullptr,
-            .model = nullptr,
-            .loss = nullptr,
-            .metrics = {},
-            .ranges = {}};
+    Job job{.config = config, .settings = std::move(settings), .groups = parallel::make_groups(layout, world)};
     job.members = std::make_shared<parallel::MemberExchange>(job.groups.subgroup);
+    job.device = device;
     job.dtype = dtype_of(job.settings.precision);
     GRADWIND_CHECK(
         job.dtype != at::kDouble || device.is_cpu(), ConfigError,
         "[train] expected a CPU for training.precision=64-true, found {}; set system.hardware.accelerator=cpu",
         device.str());
     set_deterministic(job.settings);
-    const auto& name = job.settings.dataset_name;
-    job.training = open_stage(config, "training", name);
-    if (has_validation(config, name))
-        job.validation = open_stage(config, "validation", name);
-    job.variables = variable_table(config, name, *job.training);
-    job.statistics = job.training->statistics();
-    job.processors = std::make_unique<model::Processors>(model::build_processors(
-        config.find("data.datasets." + name + ".processors").value_or(Config()), {job.variables, job.statistics}));
-    notes.insert(notes.end(), job.processors->notes().begin(), job.processors->notes().end());
-
-    GRADWIND_CHECK(job.training->n_cells() > 0, ConfigError,
-                   "[train] the options of data set `{}` leave no cell of it; check area, thinning and trim_edge",
-                   name);
+    open_datasets(job, notes);
     const auto graph = shared_graph(config, environment, world, notes);
-    GRADWIND_CHECK(
-        graph.node_set(name).size() == job.training->n_cells(), ConfigError,
-        "[train] expected a graph with the {} cells of the data set as nodes `{}`, found {}; the graph is of "
-        "another data set or of other options (area, thinning)",
-        job.training->n_cells(), name, graph.node_set(name).size());
-    build_losses(job, graph);
-    job.sharding = share_nodes(config, graph, name, job.groups.model);
-    job.share = std::make_shared<loss::GridShare>(loss::GridShare{
-        job.groups.model, job.sharding.partition(name, job.training->n_cells()), job.sharding.own_rows(name)});
-    job.training_cells = cell_reader(job, job.training);
-    if (job.validation)
-        job.validation_cells = cell_reader(job, job.validation);
-    job.model = make_model(config, job.settings, graph, job.variables, job.statistics, job.sharding);
+    require_nodes(*job.training, graph);
+    job.losses = make_losses(config, job.settings, *job.training, job.datasets, graph);
+    require_additive(job);
+    share_cells(job, graph);
+    job.model = make_model(config, job.settings, graph, for_model(job.datasets), job.sharding);
     job.model->to(job.dtype);
     job.model->to(job.device);
     return job;
 }
 
-loss::LossContext Job::loss_context(const model::BatchMasks& masks) const
+bool Job::additive() const
+{
+    return std::all_of(losses.begin(), losses.end(), [](const auto& own) { return !own.loss || own.loss->additive(); });
+}
+
+std::vector<RolloutDataset> Job::prepare(const Stage& stage, std::vector<at::Tensor>& values,
+                                         std::optional<double> samples, std::vector<model::BatchMasks>& masks) const
+{
+    std::vector<RolloutDataset> result;
+    masks.clear();
+    for (size_t i = 0; i < datasets.size(); ++i) {
+        const auto& dataset = datasets[i];
+        values[i] = stage.parts()[i].cells->own(values[i]);
+        masks.push_back(dataset.processors.transform(values[i], model::Space::Dataset));
+        auto context = loss_context(i, masks.back());
+        context.samples = samples;
+        result.push_back({dataset.name, dataset.variables, values[i], losses[i].loss.get(), std::move(context)});
+    }
+    return result;
+}
+
+loss::LossContext Job::loss_context(size_t dataset, const model::BatchMasks& masks) const
 {
     loss::LossContext context;
     context.nan_mask = masks.loss_mask;
-    context.share = share;
+    context.share = shares[dataset];
     context.members = members;
     return context;
 }

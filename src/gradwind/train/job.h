@@ -2,17 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Everything that the steps of a training work on, in this process.
 #pragma once
-#include "gradwind/data/dataset.h"
-#include "gradwind/loss/metrics.h"
-#include "gradwind/model/model.h"
 #include "gradwind/model/noise_source.h"
-#include "gradwind/model/processors.h"
 #include "gradwind/parallel/world.h"
-#include "gradwind/train/cell_reader.h"
+#include "gradwind/train/losses.h"
 #include "gradwind/train/run_state.h"
 #include "gradwind/train/setup.h"
+#include "gradwind/train/stage.h"
+#include "gradwind/train/step_loss.h"
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,24 +28,28 @@ struct Job {
     Config config;
     TrainSettings settings;
     parallel::Groups groups;
-    parallel::Sharding sharding;                               ///< of the model over its group
-    std::shared_ptr<const loss::GridShare> share{};            ///< which cells this process works on
+    parallel::Sharding sharding{};                             ///< of the model over its group
     std::shared_ptr<const parallel::MemberExchange> members{}; ///< with the ranks that hold the others of an ensemble
     at::Device device = at::kCPU;
     at::ScalarType dtype = at::kFloat;
-    std::shared_ptr<const data::Dataset> training, validation;              ///< validation is null where there is none
-    std::shared_ptr<const CellReader> training_cells{}, validation_cells{}; ///< of these, what this process reads
-    VariableTable variables;
-    Statistics statistics; ///< of the training data, as the normaliser left them
-    std::unique_ptr<model::Processors> processors;
-    std::shared_ptr<model::ForecastModel> model;
-    std::unique_ptr<loss::Loss> loss;
-    std::vector<loss::ValidationMetric> metrics;
-    std::vector<loss::MetricRange> ranges;
+    std::optional<Stage> training{}, validation{}; ///< validation is nothing where there is none
+    // By data set, in the order of the stages:
+    std::vector<ModelDataset> datasets{};
+    std::vector<Losses> losses{};
+    std::vector<std::shared_ptr<const loss::GridShare>> shares{}; ///< which cells this process works on
+    std::shared_ptr<model::SeveralDatasetsModel> model{};
 
     [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }
-    /// What the loss has to know about a batch of this process. @param masks  of its processing
-    [[nodiscard]] loss::LossContext loss_context(const model::BatchMasks& masks) const;
+    /// Whether shares of batches and processes in the loss add up.
+    [[nodiscard]] bool additive() const;
+    /// A batch of this process for its data sets, processed: what was read becomes what is worked on.
+    /// @param samples  of the global batch, where this batch's share of its loss is wanted
+    /// @collective the reader group @param masks  of the processing, by data set
+    [[nodiscard]] std::vector<RolloutDataset> prepare(const Stage& stage, std::vector<at::Tensor>& values,
+                                                      std::optional<double> samples,
+                                                      std::vector<model::BatchMasks>& masks) const;
+    /// What the loss of a data set has to know about a batch of this process. @param masks  of its processing
+    [[nodiscard]] loss::LossContext loss_context(size_t dataset, const model::BatchMasks& masks) const;
     /// The noise of this process's members in one batch. @param samples  of the batch: numbers that tell them apart
     [[nodiscard]] model::CounterNoise noise(NoisePurpose purpose, int64_t step, std::vector<int64_t> samples) const;
 };

@@ -2,13 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // A job without its processes: what predictions look at.
 #pragma once
-#include "gradwind/data/dataset.h"
 #include "gradwind/graph/graph.h"
-#include "gradwind/model/model.h"
-#include "gradwind/train/settings.h"
+#include "gradwind/train/setup.h"
+#include "gradwind/train/stage.h"
 
 #include <memory>
-#include <string>
+#include <optional>
+#include <vector>
 
 namespace gradwind::train
 {
@@ -16,18 +16,15 @@ namespace gradwind::train
 struct JobOutline {
     Config config;
     TrainSettings settings;
-    std::shared_ptr<const data::Dataset> training, validation; ///< validation is null where there is none
-    VariableTable variables;
-    Statistics statistics;
+    Stage training;
+    std::optional<Stage> validation;    ///< nothing where there is none
+    std::vector<ModelDataset> datasets; ///< in the order of the stages
     graph::Graph graph;
-    std::shared_ptr<model::ForecastModel> model; ///< whole, in the precision of the job
+    std::shared_ptr<model::SeveralDatasetsModel> model; ///< whole, in the precision of the job
 };
 
 /// Opens the data, obtains the graph and builds the model in this process alone.
 /// @throws ConfigError, DataError where one of them cannot be had
 [[nodiscard]] JobOutline outline_job(const Config& config);
-
-/// Whether a configuration has data to validate with.
-[[nodiscard]] bool has_validation(const Config& config, const std::string& dataset_name);
 
 } // namespace gradwind::train

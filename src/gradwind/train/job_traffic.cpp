@@ -5,7 +5,6 @@
 #include "gradwind/loss/exchanges.h"
 #include "gradwind/train/job_outline.h"
 #include "gradwind/train/losses.h"
-#include "gradwind/train/setup.h"
 #include "gradwind/train/validator.h"
 
 #include <algorithm>
@@ -29,8 +28,7 @@ class Predictor
 public:
     Predictor(const Config& config, const parallel::Layout& layout)
         : job_(outline_job(config)), layout_(layout),
-          losses_(make_losses(config, job_.settings, *job_.training, job_.variables, job_.statistics, job_.graph)),
-          cells_(cut_cells())
+          losses_(make_losses(config, job_.settings, job_.training, job_.datasets, job_.graph)), cells_(cut_cells())
     {
         const auto& settings = job_.settings;
         result_.step = predict_step_traffic(job_, layout.model_size());
@@ -45,7 +43,9 @@ public:
             rows_.clear();
             add_gradients(rank);
             add_model(rank);
-            add_losses(rank);
+            for (size_t dataset = 0; dataset < losses_.size(); ++dataset)
+                if (losses_[dataset].loss)
+                    add_losses(rank, dataset);
             add_reading(rank);
             std::erase_if(rows_, [](const auto& row) { return row.step == 0 && row.validation_batch == 0; });
             result_.ranks.push_back(rows_);
@@ -61,15 +61,19 @@ private:
         ReadingPlan training, validation;
     };
 
-    [[nodiscard]] parallel::Partition cut_cells() const
+    /// Of every data set over a model group.
+    [[nodiscard]] std::vector<parallel::Partition> cut_cells() const
     {
-        const auto n_cells = job_.training->n_cells();
         const auto size = layout_.model_size();
         const auto kind = partition_kind(job_.config, job_.graph, size);
-        if (size == 1 || kind == parallel::PartitionKind::Contiguous)
-            return parallel::Partition::contiguous(n_cells, size);
-        const auto& name = job_.settings.dataset_name;
-        return cut_nodes(job_.config, job_.graph, name, kind, size).at(name);
+        std::map<std::string, parallel::Partition> nodes;
+        if (size > 1 && kind != parallel::PartitionKind::Contiguous)
+            nodes = cut_nodes(job_.config, job_.graph, job_.settings.dataset_names, kind, size);
+        std::vector<parallel::Partition> result;
+        for (const auto& [name, dataset, shift, cells] : job_.training.parts())
+            result.push_back(nodes.empty() ? parallel::Partition::contiguous(dataset->n_cells(), size)
+                                           : nodes.at(name));
+        return result;
     }
 
     void add(const std::string& group, Verb verb, int64_t step, int64_t validation_batch)
@@ -108,26 +112,29 @@ private:
         }
     }
 
-    void add_losses(int rank)
+    void add_losses(int rank, size_t dataset)
     {
+        const auto& variables = job_.datasets[dataset].variables;
+        const auto& cells = cells_[dataset];
+        const auto& losses = losses_[dataset];
         const auto place = layout_.place(rank);
         const loss::HeldFields fields{.steps = job_.settings.task.n_step_output,
-                                      .points = cells_.size(place.model_rank),
-                                      .all_points = cells_.n_rows(),
-                                      .outputs = job_.variables.n_output(),
-                                      .variables = job_.variables.count(),
+                                      .points = cells.size(place.model_rank),
+                                      .all_points = cells.n_rows(),
+                                      .outputs = variables.n_output(),
+                                      .variables = variables.count(),
                                       .members = job_.settings.members_per_process,
                                       .grid_size = layout_.model_size(),
                                       .members_size = layout_.subgroup_size(),
                                       .members_rank = place.subgroup_rank};
-        const auto own = loss::count_exchanges(*losses_.loss, fields);
+        const auto own = loss::count_exchanges(*losses.loss, fields);
         const auto once = step_.samples * step_.passes * field_bytes();
         const auto validated = validation_.samples * validation_.passes * field_bytes();
         add("model", Verb::AllGather, once * own.gathered, validated * own.gathered);
         add("model", Verb::ReduceScatter, once * own.scattered, 0);
         add("subgroup", Verb::AllToAll, once * (own.members_forward + own.members_backward),
             validated * own.members_forward);
-        for (const auto& metric : losses_.metrics) {
+        for (const auto& metric : losses.metrics) {
             const auto each = loss::count_exchanges(*metric.loss, fields);
             const auto all = validated * evaluations_of(metric);
             add("model", Verb::AllGather, 0, all * each.gathered);
@@ -142,13 +149,14 @@ private:
             return;
         const auto place =
             size_t(std::find(reading.readers.begin(), reading.readers.end(), rank) - reading.readers.begin());
-        const auto bytes = [&](const ReadingPlan& plan, const data::Dataset& dataset, const Work& work) {
-            const auto dates = job_.settings.task.relative_indices(dataset.frequency_s(), work.passes).size();
-            return work.samples * int64_t(dates) * plan.handed_over[place] * dataset.n_members() *
-                   dataset.n_variables() * field_bytes();
+        const auto bytes = [&](const ReadingPlan& plan, const Stage& stage, const Work& work) {
+            const auto dates = job_.settings.task.relative_indices(stage.frequency_s(), work.passes).size();
+            // Several processes read one data set only.
+            return work.samples * int64_t(dates) * plan.handed_over[place] * stage.first().n_members() *
+                   stage.first().n_variables() * field_bytes();
         };
         add(layout_.subgroup_size() > 1 ? "ensemble" : "reader", Verb::AllToAll,
-            bytes(reading.training, *job_.training, step_),
+            bytes(reading.training, job_.training, step_),
             job_.validation ? bytes(reading.validation, *job_.validation, validation_) : 0);
     }
 
@@ -164,7 +172,7 @@ private:
                                                       : layout_.reader_ranks(place.model_id, place.reader_id);
         reading.training = predict_reading(job_.training, layout_, cells_, rank);
         if (job_.validation && reading.readers.size() > 1)
-            reading.validation = predict_reading(job_.validation, layout_, cells_, rank);
+            reading.validation = predict_reading(*job_.validation, layout_, cells_, rank);
         return readings_.emplace_back(std::move(reading));
     }
 
@@ -173,8 +181,8 @@ private:
 
     JobOutline job_;
     const parallel::Layout layout_;
-    Losses losses_;
-    parallel::Partition cells_;
+    std::vector<Losses> losses_; ///< by data set
+    std::vector<parallel::Partition> cells_;
     Work step_, validation_;
     std::vector<PredictedBytes> rows_; ///< of one rank
     std::vector<Reading> readings_;

@@ -3,10 +3,15 @@
 #include "gradwind/train/losses.h"
 
 #include "gradwind/core/datetime.h"
-#include "gradwind/data/dataset.h"
+#include "gradwind/core/error.h"
+#include "gradwind/core/text.h"
 #include "gradwind/loss/variable_groups.h"
+#include "gradwind/model/options.h"
 
 #include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 namespace gradwind::train
 {
@@ -44,28 +49,98 @@ std::vector<std::string> listed_variables(const Config& training, const std::str
     return names.as<std::vector<std::string>>();
 }
 
-} // namespace
-
-Losses make_losses(const Config& config, const TrainSettings& settings, const data::Dataset& training,
-                   const VariableTable& variables, const Statistics& statistics, const graph::Graph& graph)
+/// The names below `training.training_loss.datasets` that are data sets with a loss.
+std::vector<std::string> datasets_with_loss(const Config& config)
 {
-    const auto& name = settings.dataset_name;
-    const auto root = config.at("training");
+    const auto names = config.at("data.datasets").keys();
+    const auto section = config.at("training.training_loss");
+    const auto by_dataset = section.find("datasets");
+    if (names.size() == 1 && (!by_dataset || by_dataset->is_null()))
+        return names;
+    const auto losses = section.at("datasets");
+    std::vector<std::string> measured;
+    for (const auto& name : names)
+        if (losses.has(name))
+            measured.push_back(name);
+    for (const auto& name : losses.keys())
+        GRADWIND_CHECK(measured.size() == names.size() || losses.find(name)->is_null() ||
+                           std::find(names.begin(), names.end(), name) != names.end(),
+                       ConfigError, "[train] {}: there is no such data set{}; data.datasets has {}",
+                       losses.at(name).where(), did_you_mean(name, names), fmt::join(names, ", "));
+    GRADWIND_CHECK(!measured.empty(), ConfigError,
+                   "[train] expected a loss for at least one data set in {}, found none", losses.where());
+    return measured;
+}
+
+/// What is measured must be what the model predicts, and a rollout feeds back what it predicts.
+void require_agreement(const Config& config, const TrainSettings& settings, const std::vector<std::string>& measured)
+{
+    const auto& names = settings.dataset_names;
+    std::vector<std::string> predicted;
+    for (const auto& decoder : model::find_mappers(config.at("model"), "decoders", names))
+        predicted.insert(predicted.end(), decoder.datasets.begin(), decoder.datasets.end());
+    const auto has = [](const std::vector<std::string>& list, const std::string& name) {
+        return std::find(list.begin(), list.end(), name) != list.end();
+    };
+    const auto& rollout = settings.task.rollout;
+    const bool has_rollout = rollout.start > 1 || (rollout.epoch_increment > 0 && rollout.maximum > 1) ||
+                             settings.task.validation_rollout.value_or(1) > 1;
+    for (const auto& name : names) {
+        const auto key = fmt::format("training.training_loss.datasets.{}", name);
+        GRADWIND_CHECK(has(predicted, name) || !has(measured, name), ConfigError,
+                       "[train] key `{}`: no decoder of the model predicts this data set; take the loss out, or list "
+                       "it in model.decoders.<name>.target_datasets",
+                       key);
+        GRADWIND_CHECK(has(measured, name) || !has(predicted, name), ConfigError,
+                       "[train] the model predicts the data set `{}`, but there is no `{}`: its decoder would not be "
+                       "trained; add the loss, or take the decoder out",
+                       name, key);
+        GRADWIND_CHECK(has(predicted, name) || !has_rollout, ConfigError,
+                       "[train] {}: a rollout of more than one step needs predictions of every data set, but no "
+                       "decoder predicts `{}`; use one step, or add a decoder",
+                       config.at("task").where(), name);
+    }
+}
+
+Losses make_losses(const Config& root, const ForecasterTask& task, const data::Dataset& training,
+                   const ModelDataset& dataset, const graph::NodeSet& nodes)
+{
     const loss::LossInputs inputs{
-        .variables = variables,
-        .statistics = statistics,
-        .tendencies = tendencies(training, settings.task),
+        .variables = dataset.variables,
+        .statistics = dataset.statistics,
+        .tendencies = tendencies(training, task),
         .variables_metadata = training.variables_metadata(),
-        .node_attribute = [&](const std::string& attribute) { return node_attribute(graph.node_set(name), attribute); },
-        .n_step_output = settings.task.n_step_output};
-    const auto section = [&](const char* key) { return loss::dataset_section(root.at(key), name); };
+        .node_attribute = [&](const std::string& attribute) { return node_attribute(nodes, attribute); },
+        .n_step_output = task.n_step_output};
+    const auto section = [&](const char* key) { return loss::dataset_section(root.at(key), dataset.name); };
     const auto scalers = section("scalers"), groups = section("variable_groups");
     Losses result;
     result.loss = loss::build_loss(section("training_loss"), scalers, groups, inputs);
     if (const auto metrics = root.find("validation_metrics"); metrics && metrics->is_map())
-        result.metrics = loss::build_metrics(loss::dataset_section(*metrics, name), scalers, groups, inputs);
+        result.metrics = loss::build_metrics(loss::dataset_section(*metrics, dataset.name), scalers, groups, inputs);
     result.ranges = loss::metric_ranges(loss::VariableGroups(groups, inputs.variables_metadata),
-                                        variables.output_names(), listed_variables(root, name));
+                                        dataset.variables.output_names(), listed_variables(root, dataset.name));
+    return result;
+}
+
+} // namespace
+
+std::vector<std::string> measured_datasets(const Config& config, const TrainSettings& settings)
+{
+    auto measured = datasets_with_loss(config);
+    require_agreement(config, settings, measured);
+    return measured;
+}
+
+std::vector<Losses> make_losses(const Config& config, const TrainSettings& settings, const Stage& training,
+                                std::span<const ModelDataset> datasets, const graph::Graph& graph)
+{
+    const auto measured = measured_datasets(config, settings);
+    std::vector<Losses> result(datasets.size());
+    for (size_t i = 0; i < datasets.size(); ++i)
+        if (const auto& name = datasets[i].name; std::find(measured.begin(), measured.end(), name) != measured.end())
+            result[i] = make_losses(config.at("training"), settings.task, *training.parts()[i].dataset, datasets[i],
+                                    graph.node_set(name));
     return result;
 }
 

@@ -5,7 +5,6 @@
 #include "gradwind/core/config_yaml.h"
 #include "gradwind/core/error.h"
 #include "gradwind/core/safetensors.h"
-#include "gradwind/data/windows.h"
 #include "gradwind/train/compression_checkpoint.h"
 #include "gradwind/train/warm_start.h"
 
@@ -67,7 +66,7 @@ void RunLoop::restore(const Checkpoint& checkpoint)
     optimizer.adopt(moments);
     restore_compression(checkpoint, steps_.engine(), job_.groups.world);
     if (options_.resume || !job_.config.get<bool>("training.update_ds_stats_on_ckpt_load.states", false))
-        load_processors(checkpoint.state, *job_.processors, checkpoint.folder.string());
+        load_processors(checkpoint.state, job_.datasets, checkpoint.folder.string());
     optimizer.restore_step_count(state_.optimizer_steps);
     if (!options_.resume)
         return; // a fork has no checkpoint of its own yet
@@ -122,8 +121,7 @@ bool RunLoop::finished() const
 
 std::vector<int64_t> RunLoop::anchors_of(int64_t n_rollout) const
 {
-    return data::valid_anchors(*job_.training,
-                               job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout));
+    return job_.training->anchors(job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout));
 }
 
 std::vector<std::vector<int64_t>> RunLoop::remaining_batches(const std::vector<int64_t>& anchors) const
@@ -162,13 +160,12 @@ void RunLoop::train_epoch()
     auto batches = remaining_batches(anchors);
     hooks_.planned(batches);
     BatchFeeder feeder(
-        job_.training, std::move(batches),
+        *job_.training, batches,
         {.device = job_.device,
          .dtype = job_.dtype,
          .n_threads = job_.settings.training.n_workers,
          .prefetch_batches = job_.settings.prefetch_batches,
-         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout),
-         .cells = job_.training_cells->cells()});
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
     while (sampler_.next_step() < sampler_.n_steps()) {
         if (finished() || interrupted_)
             return;
@@ -315,7 +312,7 @@ void RunLoop::save(std::vector<std::string> cadences)
         optimizer.insert(optimizer.end(), compression.begin(), compression.end());
         auto json = to_json(state);
         json["fingerprint"] = fingerprint(job_.config, job_.training->variables());
-        json["processors"] = processor_state(*job_.processors);
+        json["processors"] = processor_state(job_.datasets);
         json["arena_order"] = steps_.engine().order();
         json["exchange"] = compression_to_json(steps_.engine(), job_.groups.world);
         try {

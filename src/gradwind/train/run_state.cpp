@@ -100,7 +100,7 @@ RunState run_state_from_json(const nlohmann::json& json, const std::string& wher
     }
 }
 
-nlohmann::json fingerprint(const Config& config, const std::vector<std::string>& variables)
+nlohmann::json fingerprint(const Config& config, const std::map<std::string, std::vector<std::string>>& variables)
 {
     nlohmann::json result = {{"variables", variables}};
     for (const char* key : {"model", "data.datasets", "task.multistep_input", "task.multistep_output", "task.timestep"})
@@ -110,6 +110,16 @@ nlohmann::json fingerprint(const Config& config, const std::vector<std::string>&
     if (layout.kind == parallel::JobKind::Ensemble)
         result["members of an ensemble"] = config.get<int64_t>("training.ensemble_size_per_device", 1) *
                                            layout.gpus_per_ensemble / std::max(1, layout.gpus_per_model);
+    return result;
+}
+
+nlohmann::json fingerprint_of(const nlohmann::json& state)
+{
+    auto result = state.value("fingerprint", nlohmann::json::object());
+    const auto datasets = result.find("data.datasets");
+    if (datasets != result.end() && datasets->is_object() && datasets->size() == 1 && result.contains("variables") &&
+        result["variables"].is_array())
+        result["variables"] = {{datasets->begin().key(), result["variables"]}};
     return result;
 }
 

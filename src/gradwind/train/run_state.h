@@ -8,6 +8,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,12 @@ struct RunState {
 [[nodiscard]] RunState run_state_from_json(const nlohmann::json& json, const std::string& where);
 
 /// The parts of a configuration that weights depend on: model, task, variables and their processing.
-[[nodiscard]] nlohmann::json fingerprint(const Config& config, const std::vector<std::string>& variables);
+/// @param variables  by data set
+[[nodiscard]] nlohmann::json fingerprint(const Config& config,
+                                         const std::map<std::string, std::vector<std::string>>& variables);
+/// The fingerprint that a checkpoint's state.json holds; those of earlier versions list the variables of one data set
+/// without its name. Empty where there is none.
+[[nodiscard]] nlohmann::json fingerprint_of(const nlohmann::json& state);
 /// @throws CheckpointError naming every difference
 void check_fingerprint(const nlohmann::json& then, const nlohmann::json& now, const std::string& where);
 

@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/parallel/layout_config.h"
 
 #include <fmt/ranges.h>
 
@@ -223,13 +224,27 @@ int64_t read_members(const Config& config)
     return members;
 }
 
-std::string only_dataset(const Config& config)
+std::vector<std::string> read_dataset_names(const Config& config)
 {
-    const auto names = config.at("data.datasets").keys();
-    GRADWIND_CHECK(names.size() == 1, ConfigError,
-                   "[train] expected one data set for {}, found {} ({}): several are not there yet",
-                   config.at("data.datasets").where(), names.size(), fmt::join(names, ", "));
-    return names[0];
+    auto names = config.at("data.datasets").keys();
+    GRADWIND_CHECK(!names.empty(), ConfigError, "[train] expected at least one data set for {}, found none",
+                   config.at("data.datasets").where());
+    return names;
+}
+
+/// What works with one data set only.
+void refuse_for_several(const Config& config, const TrainSettings& settings)
+{
+    if (settings.dataset_names.size() == 1)
+        return;
+    const auto layout = parallel::layout_from(config);
+    const auto refuse = [&](bool is_set, const char* key, const char* instead) {
+        GRADWIND_CHECK(!is_set, ConfigError, "[train] {}: with several data sets ({}) this is not there yet; use {}",
+                       config.has(key) ? config.at(key).where() : fmt::format("key `{}`", key),
+                       fmt::join(settings.dataset_names, ", "), instead);
+    };
+    refuse(layout.gpus_per_model > 1, "system.hardware.num_gpus_per_model", "system.hardware.num_gpus_per_model=1");
+    refuse(layout.kind == parallel::JobKind::Ensemble, "training.method", "SingleTraining");
 }
 
 } // namespace
@@ -257,7 +272,7 @@ TrainSettings TrainSettings::from_config(const Config& config, const std::map<st
 {
     refuse_unfinished(config);
     TrainSettings result;
-    result.dataset_name = only_dataset(config);
+    result.dataset_names = read_dataset_names(config);
     result.task = ForecasterTask::from_config(config.at("task"));
     result.precision = one_of<Precision>(
         config, "training.precision", "32-true",
@@ -291,6 +306,7 @@ TrainSettings TrainSettings::from_config(const Config& config, const std::map<st
     result.timeline.first_step = integer(config, "diagnostics.timeline.first_step", result.timeline.first_step, 0);
     result.timeline.steps = integer(config, "diagnostics.timeline.steps", 0, 0);
     result.members_per_process = read_members(config);
+    refuse_for_several(config, result);
     return result;
 }
 

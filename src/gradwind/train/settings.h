@@ -49,7 +49,7 @@ struct TimelineSettings {
 };
 
 struct TrainSettings {
-    std::string dataset_name; ///< the key below `data.datasets`
+    std::vector<std::string> dataset_names; ///< the keys below `data.datasets`
     ForecasterTask task;
     Precision precision = Precision::Float32;
     BaseSeed seed;

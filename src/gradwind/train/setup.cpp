@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/setup.h"
 
-#include "gradwind/core/datetime.h"
 #include "gradwind/core/error.h"
-#include "gradwind/data/open_dataset.h"
 #include "gradwind/model/freeze.h"
 #include "gradwind/parallel/layout_config.h"
 #include "gradwind/train/graph_inputs.h"
@@ -47,27 +45,28 @@ std::string count_text(const graph::Graph& graph)
 
 } // namespace
 
-std::shared_ptr<const data::Dataset> open_stage(const Config& config, const std::string& stage,
-                                                const std::string& dataset_name)
-{
-    const auto section = config.at("dataloader." + stage + ".datasets." + dataset_name);
-    const data::OpenOptions cut{section.get<std::string>("start", ""), section.get<std::string>("end", "")};
-    auto dataset = data::open_dataset(section.at("dataset_config"), cut);
-    if (config.has("data.frequency") && dataset->frequency_s() > 0) {
-        const auto wanted = parse_frequency(config.get<std::string>("data.frequency"));
-        GRADWIND_CHECK(dataset->frequency_s() == wanted, ConfigError,
-                       "[train] expected the frequency {} of `data.frequency` for {}, found {}; set `frequency` in its "
-                       "`dataset_config`",
-                       frequency_to_string(wanted), section.where(), frequency_to_string(dataset->frequency_s()));
-    }
-    return dataset;
-}
-
 VariableTable variable_table(const Config& config, const std::string& dataset_name, const data::Dataset& dataset)
 {
     const auto section = config.at("data.datasets." + dataset_name);
     const auto names = [&](const char* key) { return section.get<std::vector<std::string>>(key, {}); };
     return {dataset.variables(), names("forcing"), names("diagnostic"), names("target")};
+}
+
+ModelDataset model_dataset(const Config& config, const std::string& name, const data::Dataset& training)
+{
+    const auto variables = variable_table(config, name, training);
+    auto statistics = training.statistics();
+    const auto section = config.find("data.datasets." + name + ".processors").value_or(Config());
+    auto processors = model::build_processors(section, {variables, statistics}); // may change the statistics
+    return {name, variables, std::move(statistics), std::move(processors)};
+}
+
+std::vector<model::FurtherDataset> for_model(std::span<const ModelDataset> datasets)
+{
+    std::vector<model::FurtherDataset> result;
+    for (const auto& dataset : datasets)
+        result.push_back({dataset.name, dataset.variables, &dataset.statistics});
+    return result;
 }
 
 graph::Graph obtain_graph(const Config& config, std::vector<std::string>& notes)
@@ -171,12 +170,14 @@ parallel::PartitionKind partition_kind(const Config& config, const graph::Graph&
 }
 
 std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const graph::Graph& graph,
-                                                     const std::string& dataset_name, parallel::PartitionKind kind,
-                                                     int n_parts)
+                                                     std::span<const std::string> dataset_names,
+                                                     parallel::PartitionKind kind, int n_parts)
 {
     // Patches are even in the set that comes first: the processor does most of the work.
+    std::vector<std::string> names = {hidden_name(config)};
+    names.insert(names.end(), dataset_names.begin(), dataset_names.end());
     std::vector<const graph::NodeSet*> sets;
-    for (const auto& name : {hidden_name(config), dataset_name})
+    for (const auto& name : names)
         if (graph.has_nodes(name) && (sets.empty() || sets.front()->name != name))
             sets.push_back(&graph.node_set(name));
     auto cut = parallel::make_partitions(kind, sets, n_parts);
@@ -186,26 +187,30 @@ std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const
     return result;
 }
 
-parallel::Sharding share_nodes(const Config& config, const graph::Graph& graph, const std::string& dataset_name,
-                               const parallel::Group& group)
+parallel::Sharding share_nodes(const Config& config, const graph::Graph& graph,
+                               std::span<const std::string> dataset_names, const parallel::Group& group)
 {
     if (group.size() == 1)
         return {};
     const auto kind = partition_kind(config, graph, group.size());
-    return {.group = group, .nodes = cut_nodes(config, graph, dataset_name, kind, group.size())};
+    return {.group = group, .nodes = cut_nodes(config, graph, dataset_names, kind, group.size())};
 }
 
-std::shared_ptr<model::ForecastModel> make_model(const Config& config, const TrainSettings& settings,
-                                                 const graph::Graph& graph, const VariableTable& variables,
-                                                 const Statistics& statistics, const parallel::Sharding& sharding)
+std::shared_ptr<model::SeveralDatasetsModel> make_model(const Config& config, const TrainSettings& settings,
+                                                        const graph::Graph& graph,
+                                                        const std::vector<model::FurtherDataset>& datasets,
+                                                        const parallel::Sharding& sharding)
 {
-    auto model = model::build_model(config.at("model"), {.graph = graph,
-                                                         .variables = variables,
-                                                         .statistics = &statistics,
-                                                         .n_step_input = settings.task.n_step_input,
-                                                         .n_step_output = settings.task.n_step_output,
-                                                         .dataset_name = settings.dataset_name,
-                                                         .sharding = sharding});
+    const auto& first = datasets.at(0);
+    auto model = model::build_model(config.at("model"),
+                                    {.graph = graph,
+                                     .variables = first.variables,
+                                     .statistics = first.statistics,
+                                     .n_step_input = settings.task.n_step_input,
+                                     .n_step_output = settings.task.n_step_output,
+                                     .dataset_name = first.name,
+                                     .sharding = sharding},
+                                    {datasets.begin() + 1, datasets.end()});
     model::initialise_weights(*model, derive_seed(settings.seed.value, SeedContext::Trainer));
     for (const auto& part : config.get<std::vector<std::string>>("training.submodules_to_freeze", {}))
         model::freeze_part(*model, part);

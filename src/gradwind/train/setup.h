@@ -5,7 +5,8 @@
 #include "gradwind/core/variables.h"
 #include "gradwind/data/dataset.h"
 #include "gradwind/graph/graph.h"
-#include "gradwind/model/model.h"
+#include "gradwind/model/processors.h"
+#include "gradwind/model/several_datasets.h"
 #include "gradwind/parallel/launch.h"
 #include "gradwind/parallel/layout.h"
 #include "gradwind/parallel/sharding.h"
@@ -17,19 +18,30 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 
 namespace gradwind::train
 {
 
-/// The data set of a stage ("training", "validation", "test"): `dataloader.<stage>.datasets.<name>`.
-/// @throws ConfigError if its frequency is not `data.frequency`; whatever open_dataset throws
-[[nodiscard]] std::shared_ptr<const data::Dataset> open_stage(const Config& config, const std::string& stage,
-                                                              const std::string& dataset_name);
-
 /// Roles of the variables from `data.datasets.<name>.{forcing, diagnostic, target}`. @throws ConfigError
 [[nodiscard]] VariableTable variable_table(const Config& config, const std::string& dataset_name,
                                            const data::Dataset& dataset);
+
+/// A data set as a model sees it: its variables, and what is done to their values before and after.
+struct ModelDataset {
+    std::string name;
+    VariableTable variables;
+    Statistics statistics; ///< of the training data, as the normaliser left them
+    model::Processors processors;
+};
+
+/// From `data.datasets.<name>`. @param training  whose variables and statistics count
+/// @throws ConfigError, DataError as variable_table and build_processors
+[[nodiscard]] ModelDataset model_dataset(const Config& config, const std::string& name, const data::Dataset& training);
+
+/// The same as references, for make_model.
+[[nodiscard]] std::vector<model::FurtherDataset> for_model(std::span<const ModelDataset> datasets);
 
 /// The graph of a configuration: the file `system.input.graph` if it is there and `graph.overwrite` is false, else
 /// built (through the cache) and, where that key is set, written to it.
@@ -55,17 +67,18 @@ namespace gradwind::train
 
 /// Partitions of hidden and data nodes by name. @throws ConfigError if there are more parts than nodes
 [[nodiscard]] std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const graph::Graph& graph,
-                                                                   const std::string& dataset_name,
+                                                                   std::span<const std::string> dataset_names,
                                                                    parallel::PartitionKind kind, int n_parts);
 
 /// How the nodes of a model lie over its group. @throws ConfigError as cut_nodes
 [[nodiscard]] parallel::Sharding share_nodes(const Config& config, const graph::Graph& graph,
-                                             const std::string& dataset_name, const parallel::Group& group);
+                                             std::span<const std::string> dataset_names, const parallel::Group& group);
 
 /// The model with its initial weights for a base seed, float32 on the CPU.
-[[nodiscard]] std::shared_ptr<model::ForecastModel>
+/// @param datasets  all of them, at least one, with statistics
+[[nodiscard]] std::shared_ptr<model::SeveralDatasetsModel>
 make_model(const Config& config, const TrainSettings& settings, const graph::Graph& graph,
-           const VariableTable& variables, const Statistics& statistics, const parallel::Sharding& sharding = {});
+           const std::vector<model::FurtherDataset>& datasets, const parallel::Sharding& sharding = {});
 
 /// Parameters and buffers by name, as they are stored.
 [[nodiscard]] NamedTensors state_of(const model::ForecastModel& model);

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/train/step_loss.h"
 
+#include "gradwind/core/error.h"
 #include "gradwind/model/rollout.h"
 
 #include <ATen/ATen.h>
@@ -9,26 +10,60 @@
 namespace gradwind::train
 {
 
-at::Tensor rollout_loss(model::ForecastModel& model, const loss::Loss& loss, const at::Tensor& batch,
-                        const ForecasterTask& task, const VariableTable& variables, int64_t n_rollout,
-                        const loss::LossContext& context, const RolloutVisitor& visitor, const OwnMembers& members)
+namespace
 {
-    auto x = model::first_input(batch, task.n_step_input, variables); // [B, T_in, E, N, V_in]
-    if (members.count > 1)
-        x = x.expand({-1, -1, members.count, -1, -1});
-    at::Tensor total;
-    for (int64_t step = 0; step < n_rollout; ++step) {
-        const auto prediction =
-            model.forward(x, {.rollout_step = step, .noise = members.noise}); // [B, T_out, E, N, V_out]
-        const auto target = model::target_of(batch, task.n_step_input, task.n_step_output, step);
-        const auto value = loss(prediction, target, context);
-        total = total.defined() ? total + value : value;
-        if (visitor)
-            visitor(step, prediction, target);
-        if (step + 1 < n_rollout)
-            x = model::advance_input(x, prediction, batch, step, variables);
+
+void add_to(at::Tensor& sum, const at::Tensor& value)
+{
+    sum = sum.defined() ? sum + value : value;
+}
+
+/// The inputs of rollout step 0, [B, T_in, E, N, V_in] each.
+model::Fields first_inputs(std::span<const RolloutDataset> datasets, const ForecasterTask& task, int64_t n_members)
+{
+    model::Fields x;
+    for (const auto& dataset : datasets) {
+        auto& fields = x[dataset.name] = model::first_input(dataset.batch, task.n_step_input, dataset.variables);
+        if (n_members > 1)
+            fields = fields.expand({-1, -1, n_members, -1, -1});
     }
-    return total * (1.0 / double(n_rollout));
+    return x;
+}
+
+} // namespace
+
+RolloutLoss rollout_loss(model::SeveralDatasetsModel& model, std::span<const RolloutDataset> datasets,
+                         const ForecasterTask& task, int64_t n_rollout, const RolloutVisitor& visitor,
+                         const OwnMembers& members)
+{
+    auto x = first_inputs(datasets, task, members.count);
+    RolloutLoss result{{}, std::vector<at::Tensor>(datasets.size())};
+    for (int64_t step = 0; step < n_rollout; ++step) {
+        const auto predictions =
+            model.forward_all(x, {.rollout_step = step, .noise = members.noise}); // [B, T_out, E, N, V_out] each
+        at::Tensor of_step;
+        for (size_t i = 0; i < datasets.size(); ++i) {
+            const auto& dataset = datasets[i];
+            if (!dataset.loss)
+                continue;
+            const auto& prediction = predictions.at(dataset.name);
+            const auto target = model::target_of(dataset.batch, task.n_step_input, task.n_step_output, step);
+            result.parts[i] = (*dataset.loss)(prediction, target, dataset.context);
+            add_to(of_step, result.parts[i]);
+            if (visitor)
+                visitor(i, step, prediction, target);
+        }
+        GRADWIND_ASSERT(of_step.defined());
+        add_to(result.total, of_step);
+        if (step + 1 < n_rollout)
+            for (const auto& dataset : datasets) {
+                auto& fields = x.at(dataset.name);
+                fields =
+                    model::advance_input(fields, predictions.at(dataset.name), dataset.batch, step, dataset.variables);
+            }
+    }
+    result.total = result.total * (1.0 / double(n_rollout));
+    return result;
 }
 
 } // namespace gradwind::train

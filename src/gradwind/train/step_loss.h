@@ -3,17 +3,30 @@
 // The loss of a batch over a rollout.
 #pragma once
 #include "gradwind/loss/loss.h"
-#include "gradwind/model/model.h"
+#include "gradwind/model/several_datasets.h"
 #include "gradwind/train/task.h"
 
 #include <functional>
+#include <span>
+#include <string>
+#include <vector>
 
 namespace gradwind::train
 {
 
+/// One data set in a rollout. What is referred to must outlive the call.
+struct RolloutDataset {
+    std::string name; ///< as the model knows it
+    const VariableTable& variables;
+    at::Tensor batch;                 ///< normalised, [B, T, E, N, V_dataset] with T as ForecasterTask lays it out
+    const loss::Loss* loss = nullptr; ///< null: the model reads this data set only
+    loss::LossContext context = {}; ///< at every step; with `samples` the result is this batch's share of a larger one
+};
+
 /// What a rollout step is told about; prediction [B, T_out, E, N, V_out], target [B, T_out, 1, N, V_dataset].
+/// @param dataset  its number
 using RolloutVisitor =
-    std::function<void(int64_t rollout_step, const at::Tensor& prediction, const at::Tensor& target)>;
+    std::function<void(size_t dataset, int64_t rollout_step, const at::Tensor& prediction, const at::Tensor& target)>;
 
 /// The members that this process computes.
 struct OwnMembers {
@@ -21,16 +34,20 @@ struct OwnMembers {
     const model::NoiseSource* noise = nullptr; ///< what tells them apart; needed by ensemble models
 };
 
-/// Runs the model n_rollout times, each time on its own prediction, and returns the mean of the losses (spec §7.5, §9).
+struct RolloutLoss {
+    at::Tensor total;              ///< mean over the steps of the sum over the data sets
+    std::vector<at::Tensor> parts; ///< by data set, of the last step; undefined without a loss
+};
+
+/// Runs the model n_rollout times, each time on its own predictions (spec §7.5, §9).
 ///
-/// @param batch    normalised, [B, T, E, N, V_dataset] with T as ForecasterTask lays it out
-/// @param context  given to the loss at every step; with `samples` the result is this batch's share of a larger one
-/// @param visitor  called after every step, where there is one
+/// @param datasets all that the model reads or writes. Over several steps each must have a loss, since what is not
+///                 predicted cannot be read again
+/// @param visitor  called after every step for every data set with a loss, where there is one
 /// @param members  all start from the batch, which holds one
-/// @gradient through the whole rollout, nothing is detached
-[[nodiscard]] at::Tensor rollout_loss(model::ForecastModel& model, const loss::Loss& loss, const at::Tensor& batch,
-                                      const ForecasterTask& task, const VariableTable& variables, int64_t n_rollout,
-                                      const loss::LossContext& context, const RolloutVisitor& visitor = {},
-                                      const OwnMembers& members = {});
+/// @gradient of the total, through the whole rollout; nothing is detached
+[[nodiscard]] RolloutLoss rollout_loss(model::SeveralDatasetsModel& model, std::span<const RolloutDataset> datasets,
+                                       const ForecasterTask& task, int64_t n_rollout,
+                                       const RolloutVisitor& visitor = {}, const OwnMembers& members = {});
 
 } // namespace gradwind::train

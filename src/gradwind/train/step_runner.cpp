@@ -136,13 +136,12 @@ void StepRunner::repeat_backward(const StepSamples& samples, const StepOutcome& 
     for (const auto& batch : outcome.batches)
         batches.push_back(batch.anchors);
     BatchFeeder feeder(
-        job_.training, std::move(batches),
+        *job_.training, batches,
         {.device = job_.device,
          .dtype = job_.dtype,
          .n_threads = 1,
          .prefetch_batches = 1,
-         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout),
-         .cells = job_.training_cells->cells()});
+         .relative_indices = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout)});
     engine_.begin_step();
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
@@ -160,11 +159,9 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     auto raw = feeder.next();
     clock_.ended(StepPhase::Read);
     hooks_.was_read(raw);
-    raw.values = job_.training_cells->own(raw.values);
-    const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
-    auto context = job_.loss_context(masks);
-    if (job_.loss->additive())
-        context.samples = 1.0 / micro.sample_weight;
+    const auto samples = job_.additive() ? std::optional(1.0 / micro.sample_weight) : std::nullopt;
+    std::vector<model::BatchMasks> masks;
+    const auto datasets = job_.prepare(*job_.training, raw.values, samples, masks);
     std::vector<int64_t> positions(micro.samples.size());
     std::iota(positions.begin(), positions.end(), micro.first_position);
     const auto noise = job_.noise(NoisePurpose::Training, step_, std::move(positions));
@@ -172,8 +169,9 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     at::Tensor share;
     {
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
-        share = rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout,
-                             context, {}, {job_.settings.members_per_process, &noise});
+        share = rollout_loss(*job_.model, datasets, job_.settings.task, n_rollout, {},
+                             {job_.settings.members_per_process, &noise})
+                    .total;
     }
     clock_.ended(StepPhase::Forward);
     if (is_first_ && sync == parallel::Sync::Reduce)
@@ -182,7 +180,7 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     share.backward();
     clock_.ended(StepPhase::Backward);
     const double own_samples = double(raw.anchors.size());
-    const double to_mean = job_.loss->additive() ? 1 / (micro.sample_weight * own_samples) : 1;
+    const double to_mean = samples ? *samples / own_samples : 1;
     return {share.detach(), to_mean, std::move(raw.anchors), raw.decoded};
 }
 
@@ -213,24 +211,25 @@ void StepRunner::explain_non_finite(const StepOutcome& outcome, int64_t n_rollou
     const auto relative = job_.settings.task.relative_indices(job_.training->frequency_s(), n_rollout);
     std::string own;
     for (const auto& batch : outcome.batches) {
-        BatchFeeder feeder(job_.training, {batch.anchors},
+        BatchFeeder feeder(*job_.training, {batch.anchors},
                            {.device = at::kCPU,
                             .dtype = at::kFloat,
                             .n_threads = 1,
                             .prefetch_batches = 1,
-                            .relative_indices = relative});
+                            .relative_indices = relative,
+                            .cells = FeederOptions::Cells::All});
         auto raw = feeder.next();
-        (void)job_.processors->transform(raw.values, model::Space::Dataset);
+        for (size_t i = 0; i < raw.values.size(); ++i)
+            (void)job_.datasets[i].processors.transform(raw.values[i], model::Space::Dataset);
         own = find_bad_value(raw, *job_.training, relative);
         if (!own.empty())
             break;
     }
     for (const auto& found : job_.groups.world.all_gather_bytes(own))
-        GRADWIND_CHECK(
-            found.empty(), DataError,
-            "[train] expected finite values in the training data, found: {} ({}); cut the cells or dates away "
-            "(area, start, end, set_missing_dates), or add an imputer to data.datasets.<name>.processors",
-            found, job_.training->info().name);
+        GRADWIND_CHECK(found.empty(), DataError,
+                       "[train] expected finite values in the training data, found: {}; cut the cells or dates away "
+                       "(area, start, end, set_missing_dates), or add an imputer to data.datasets.<name>.processors",
+                       found);
     ++n_skipped_in_a_row_;
     GRADWIND_CHECK(
         n_skipped_in_a_row_ < kMostSkippedSteps, DataError,

@@ -155,7 +155,7 @@ GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partit
     GroupTraffic result{.partition = partition,
                         .is_chosen = partition == partition_kind(job.config, job.graph, model_size),
                         .parts = {}};
-    const auto nodes = cut_nodes(job.config, job.graph, job.settings.dataset_name, partition, model_size);
+    const auto nodes = cut_nodes(job.config, job.graph, job.settings.dataset_names, partition, model_size);
     for (const auto& [name, cut] : nodes) {
         const auto sizes = cut.sizes();
         result.imbalance[name] =
@@ -239,8 +239,7 @@ std::vector<int64_t> count_handed_over(std::span<const data::CellRanges> read, O
     return result;
 }
 
-} // namespace
-
+/// The plan for one data set.
 ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset, const parallel::Layout& layout,
                             const parallel::Partition& partition, int rank)
 {
@@ -271,6 +270,28 @@ ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset,
     }
     plan.handed_over = count_handed_over(parts, own);
     return plan;
+}
+
+} // namespace
+
+ReadingPlan predict_reading(const Stage& stage, const parallel::Layout& layout,
+                            std::span<const parallel::Partition> partitions, int rank)
+{
+    ReadingPlan all;
+    for (size_t i = 0; i < stage.parts().size(); ++i) {
+        auto own = predict_reading(stage.parts()[i].dataset, layout, partitions[i], rank);
+        if (i == 0) {
+            all = std::move(own);
+            continue;
+        }
+        all.whole_bytes += own.whole_bytes;
+        all.own_bytes += own.own_bytes;
+        all.range_bytes += own.range_bytes;
+        all.reads_ranges = all.reads_ranges || own.reads_ranges;
+        all.block_bytes = std::max(all.block_bytes, own.block_bytes);
+        all.field_bytes = std::max(all.field_bytes, own.field_bytes);
+    }
+    return all;
 }
 
 } // namespace gradwind::train

@@ -9,19 +9,15 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
+#include <span>
 #include <string>
 #include <vector>
-
-namespace gradwind::data
-{
-class Dataset;
-}
 
 namespace gradwind::train
 {
 
 struct JobOutline;
+class Stage;
 
 /// What one part of the model exchanges over the ranks of a model group.
 struct PartTraffic {
@@ -84,10 +80,10 @@ struct ReadingPlan {
     [[nodiscard]] int64_t decoded_bytes() const { return reads_ranges ? range_bytes : own_bytes; }
 };
 
-/// Reads one date. @param partition  of the cells over a model group @param rank  one of the readers
+/// Reads one date of every data set and adds up what that decodes; what is handed over is of the first.
+/// @param partitions  of the cells over a model group, by data set @param rank  one of the readers
 /// @throws DataError as reading it
-[[nodiscard]] ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset,
-                                          const parallel::Layout& layout, const parallel::Partition& partition,
-                                          int rank);
+[[nodiscard]] ReadingPlan predict_reading(const Stage& stage, const parallel::Layout& layout,
+                                          std::span<const parallel::Partition> partitions, int rank);
 
 } // namespace gradwind::train

@@ -61,10 +61,9 @@ RunState state_to_go_on_with(const Checkpoint& checkpoint, const Job& job, const
     auto result = run_state_from_json(state, where);
     // Another program spells the same network otherwise: its variables and the shapes of its weights tell.
     if (state.contains("imported") && !options.resume)
-        check_variables(state, job.variables, where);
+        check_variables(state, job.datasets, where);
     else
-        check_fingerprint(state.value("fingerprint", nlohmann::json::object()),
-                          fingerprint(job.config, job.training->variables()), where);
+        check_fingerprint(fingerprint_of(state), fingerprint(job.config, job.training->variables()), where);
     if (!options.resume) {
         result.wall_s = 0; // its log begins anew
         result.metrics_bytes = 0;

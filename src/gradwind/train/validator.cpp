@@ -4,7 +4,6 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
-#include "gradwind/data/windows.h"
 #include "gradwind/train/batch_check.h"
 #include "gradwind/train/batch_feeder.h"
 #include "gradwind/train/step_loss.h"
@@ -63,10 +62,10 @@ private:
 };
 
 /// The newest input of a batch as a forecast: output columns of every step, zero where the input lacks the variable.
-at::Tensor persistence(const Job& job, const at::Tensor& batch, const at::Tensor& like)
+at::Tensor persistence(const Job& job, const RolloutDataset& dataset, const at::Tensor& like)
 {
-    const auto last = batch.select(1, job.settings.task.n_step_input - 1); // [B, E, N, V]
-    const auto columns = at::tensor(job.variables.data_output(), at::kLong).to(batch.device());
+    const auto last = dataset.batch.select(1, job.settings.task.n_step_input - 1); // [B, E, N, V]
+    const auto columns = at::tensor(dataset.variables.data_output(), at::kLong).to(like.device());
     return last.index_select(-1, columns).unsqueeze(1).expand_as(like).contiguous();
 }
 
@@ -76,31 +75,34 @@ bool has_errors(const loss::ValidationMetric& metric)
     return metric.name == "mse";
 }
 
+/// Metrics of one data set.
 class BatchScorer
 {
 public:
-    BatchScorer(const Job& job, Sums& sums) : job_(job), sums_(sums)
+    BatchScorer(const Job& job, size_t dataset, Sums& sums)
+        : job_(job), dataset_(dataset), name_(job.datasets[dataset].name), sums_(sums)
     {
-        for (const auto& range : job.ranges)
+        for (const auto& range : losses().ranges)
             columns_.push_back(range.columns);
-        for (int64_t i = 0; i < job.variables.n_output(); ++i)
+        for (int64_t i = 0; i < variables().n_output(); ++i)
             single_.push_back({i});
     }
 
     /// Metrics of one rollout step, in physical units, counted n times. Every operand is a copy that may be written to.
-    void add(int64_t rollout_step, const at::Tensor& batch, const at::Tensor& prediction, const at::Tensor& target,
+    void add(int64_t rollout_step, const RolloutDataset& batch, const at::Tensor& prediction, const at::Tensor& target,
              const model::BatchMasks& masks, double n)
     {
-        const auto& name = job_.settings.dataset_name;
+        const auto& processors = job_.datasets[dataset_].processors;
         const auto forecast = prediction.clone(), truth = target.clone();
         auto reference = persistence(job_, batch, prediction);
-        job_.processors->inverse(forecast, model::Space::ModelOutput, masks);
-        job_.processors->inverse(reference, model::Space::ModelOutput, masks);
-        job_.processors->inverse(truth, model::Space::Dataset, masks);
-        for (const auto& metric : job_.metrics) {
+        processors.inverse(forecast, model::Space::ModelOutput, masks);
+        processors.inverse(reference, model::Space::ModelOutput, masks);
+        processors.inverse(truth, model::Space::Dataset, masks);
+        const auto& ranges = losses().ranges;
+        for (const auto& metric : losses().metrics) {
             const auto values = metric.loss->by_range(forecast, truth, columns_, share()).to(at::kCPU, at::kDouble);
-            for (size_t i = 0; i < job_.ranges.size(); ++i)
-                sums_.add(fmt::format("val_{}_{}_metric/{}/{}/{}", name, metric.name, name, job_.ranges[i].name,
+            for (size_t i = 0; i < ranges.size(); ++i)
+                sums_.add(fmt::format("val_{}_{}_metric/{}/{}/{}", name_, metric.name, name_, ranges[i].name,
                                       rollout_step + 1),
                           values[int64_t(i)].item<double>(), n);
             if (has_errors(metric))
@@ -108,33 +110,54 @@ public:
         }
     }
 
+    /// The original logs the loss of the last rollout step under the data set's name.
+    void add_loss(const at::Tensor& value, double n)
+    {
+        sums_.add(fmt::format("val_{}_{}_loss", name_, losses().loss->name()), value.item<double>(), n);
+    }
+
 private:
+    [[nodiscard]] const Losses& losses() const { return job_.losses[dataset_]; }
+    [[nodiscard]] const VariableTable& variables() const { return job_.datasets[dataset_].variables; }
     /// Metrics are shares, too: those of a model group, or of an ensemble, add up.
-    [[nodiscard]] loss::LossContext share() const { return job_.loss_context({}); }
+    [[nodiscard]] loss::LossContext share() const { return job_.loss_context(dataset_, {}); }
 
     void add_errors(int64_t rollout_step, const loss::Loss& mse, const at::Tensor& forecast,
                     const at::Tensor& reference, const at::Tensor& truth, double n)
     {
         const auto own = mse.by_range(forecast, truth, single_, share()).to(at::kCPU, at::kDouble);
         const auto other = mse.by_range(reference, truth, single_, share()).to(at::kCPU, at::kDouble);
-        const auto variables = job_.variables.output_names();
-        for (size_t i = 0; i < variables.size(); ++i) {
+        const auto names = variables().output_names();
+        for (size_t i = 0; i < names.size(); ++i) {
             const auto add_one = [&](const char* what, const at::Tensor& values) {
-                sums_.add(
-                    fmt::format("val_{}_{}/{}/{}", job_.settings.dataset_name, what, variables[i], rollout_step + 1),
-                    values[int64_t(i)].item<double>(), n);
+                sums_.add(fmt::format("val_{}_{}/{}/{}", name_, what, names[i], rollout_step + 1),
+                          values[int64_t(i)].item<double>(), n);
             };
             add_one("rmse", own);
-            const auto role = job_.variables.role(job_.variables.data_output()[i]);
-            if (role == Role::Prognostic)
+            if (variables().role(variables().data_output()[i]) == Role::Prognostic)
                 add_one("rmse_persistence", other);
         }
     }
 
     const Job& job_;
+    size_t dataset_;
+    const std::string& name_;
     Sums& sums_;
     std::vector<std::vector<int64_t>> columns_, single_;
 };
+
+/// The samples of this rank's batches that are not empty.
+std::vector<std::vector<int64_t>> own_batches(const SamplerOptions& options, int64_t n_anchors)
+{
+    Sampler sampler(options);
+    sampler.begin_epoch(n_anchors);
+    std::vector<std::vector<int64_t>> batches;
+    for (int64_t i = 0; i < sampler.n_steps(); ++i)
+        for (auto& micro : sampler.step(i).micro_batches)
+            if (!micro.samples.empty())
+                batches.push_back(std::move(micro.samples));
+    return batches;
+}
 
 bool is_root_mean_square(const std::string& name)
 {
@@ -151,54 +174,53 @@ int64_t evaluations_of(const loss::ValidationMetric& metric)
 ValidationResult Validator::run(int64_t step, int64_t epoch, int64_t n_rollout, ProgressSink& progress) const
 {
     const at::NoGradGuard no_grad;
-    const auto& dataset = *job_.validation;
-    const auto relative = job_.settings.task.relative_indices(dataset.frequency_s(), n_rollout);
-    const auto anchors = data::valid_anchors(dataset, relative);
-    Sampler sampler(sampler_options(job_, reference_, job_.settings.validation));
-    sampler.begin_epoch(int64_t(anchors.size()));
-    std::vector<std::vector<int64_t>> batches, samples;
-    for (int64_t i = 0; i < sampler.n_steps(); ++i)
-        for (const auto& micro : sampler.step(i).micro_batches)
-            if (!micro.samples.empty()) {
-                samples.push_back(micro.samples);
-                auto& batch = batches.emplace_back();
-                for (const auto sample : micro.samples)
-                    batch.push_back(anchors[size_t(sample)]);
-            }
+    const auto& stage = *job_.validation;
+    const auto relative = job_.settings.task.relative_indices(stage.frequency_s(), n_rollout);
+    const auto anchors = stage.anchors(relative);
+    const auto samples =
+        own_batches(sampler_options(job_, reference_, job_.settings.validation), int64_t(anchors.size()));
+    std::vector<std::vector<int64_t>> batches;
+    for (const auto& batch : samples) {
+        auto& own = batches.emplace_back();
+        for (const auto sample : batch)
+            own.push_back(anchors[size_t(sample)]);
+    }
     const auto n_batches = int64_t(batches.size());
-    BatchFeeder feeder(job_.validation, std::move(batches),
+    BatchFeeder feeder(stage, batches,
                        {.device = job_.device,
                         .dtype = job_.dtype,
                         .n_threads = job_.settings.validation.n_workers,
                         .prefetch_batches = job_.settings.prefetch_batches,
-                        .relative_indices = relative,
-                        .cells = job_.validation_cells->cells()});
+                        .relative_indices = relative});
     Sums sums;
-    BatchScorer scorer(job_, sums);
+    std::vector<BatchScorer> scorers;
+    for (size_t i = 0; i < job_.datasets.size(); ++i)
+        scorers.emplace_back(job_, i, sums);
     for (int64_t i = 0; i < n_batches; ++i) {
         progress.validating(i, n_batches);
         auto raw = feeder.next();
         account_.begin();
         auto n = double(raw.anchors.size());
         hooks_.weighed(n);
-        raw.values = job_.validation_cells->own(raw.values);
-        const auto masks = job_.processors->transform(raw.values, model::Space::Dataset);
-        const auto context = job_.loss_context(masks);
+        std::vector<model::BatchMasks> masks;
+        const auto datasets = job_.prepare(stage, raw.values, std::nullopt, masks);
         const auto noise = job_.noise(NoisePurpose::Validation, step, samples[size_t(i)]);
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
         const auto value =
-            rollout_loss(*job_.model, *job_.loss, raw.values, job_.settings.task, job_.variables, n_rollout, context,
-                         [&](int64_t r, const at::Tensor& prediction, const at::Tensor& target) {
-                             scorer.add(r, raw.values, prediction, target, masks, n);
+            rollout_loss(*job_.model, datasets, job_.settings.task, n_rollout,
+                         [&](size_t d, int64_t r, const at::Tensor& prediction, const at::Tensor& target) {
+                             scorers[d].add(r, datasets[d], prediction, target, masks[d], n);
                          },
                          {job_.settings.members_per_process, &noise});
-        const double loss = value.item<double>();
+        const double loss = value.total.item<double>();
         account_.end(CommPhase::ValidationBatch);
         if (!std::isfinite(loss))
-            require_clean(raw, *job_.validation, relative, "validation");
+            require_clean(raw, stage, relative);
         sums.add("val_multi_dataset_loss", loss, n);
         sums.add("val_multi_dataset_loss_epoch", loss, n);
-        sums.add(fmt::format("val_{}_{}_loss", job_.settings.dataset_name, job_.loss->name()), loss, n);
+        for (size_t d = 0; d < datasets.size(); ++d)
+            if (datasets[d].loss)
+                scorers[d].add_loss(value.parts[d], n);
         // A model group, or an ensemble, holds its samples once.
         if (job_.groups.ensemble.rank() == 0)
             sums.add_samples(n);

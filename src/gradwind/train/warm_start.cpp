@@ -108,12 +108,12 @@ void begin_from(const WarmStart& start, Job& job, std::vector<std::string>& note
     const auto checkpoint = Checkpoint::open(start.from);
     const auto where = (checkpoint.folder / "state.json").string();
     if (exact)
-        check_variables(checkpoint.state, job.variables, where);
+        check_variables(checkpoint.state, job.datasets, where);
     load(checkpoint.weights);
     if (start.normalisation == WarmStart::Normalisation::Dataset || !checkpoint.state.contains("processors"))
         return;
     try {
-        load_processors(checkpoint.state, *job.processors, where);
+        load_processors(checkpoint.state, job.datasets, where);
         notes.emplace_back("and with its normalisation (training.update_ds_stats_on_ckpt_load.states=true takes the "
                            "data set's)");
     } catch (const CheckpointError& error) {
@@ -123,36 +123,56 @@ void begin_from(const WarmStart& start, Job& job, std::vector<std::string>& note
     }
 }
 
-nlohmann::json processor_state(const model::Processors& processors)
+nlohmann::json processor_state(std::span<const ModelDataset> datasets)
 {
     auto result = nlohmann::json::object();
-    for (const auto& step : processors.steps())
-        for (const auto& [name, value] : step.processor->buffers()) {
-            const auto numbers = value.to(at::kCPU, at::kDouble).contiguous();
-            result[step.name][name] =
-                std::vector<double>(numbers.data_ptr<double>(), numbers.data_ptr<double>() + numbers.numel());
-        }
+    for (const auto& dataset : datasets) {
+        auto& own = result[dataset.name] = nlohmann::json::object();
+        for (const auto& step : dataset.processors.steps())
+            for (const auto& [name, value] : step.processor->buffers()) {
+                const auto numbers = value.to(at::kCPU, at::kDouble).contiguous();
+                own[step.name][name] =
+                    std::vector<double>(numbers.data_ptr<double>(), numbers.data_ptr<double>() + numbers.numel());
+            }
+    }
     return result;
 }
 
-void load_processors(const nlohmann::json& state, const model::Processors& processors, const std::string& where)
+nlohmann::json processor_state_of(const nlohmann::json& state, const std::string& dataset)
+{
+    const auto all = state.value("processors", nlohmann::json::object());
+    if (all.contains(dataset))
+        return all[dataset];
+    const auto holds_arrays = [](const nlohmann::json& step) {
+        return step.is_object() && !step.empty() && step.begin()->is_array();
+    };
+    const bool is_unnamed = std::any_of(all.begin(), all.end(), holds_arrays);
+    return is_unnamed ? all : nlohmann::json::object();
+}
+
+void load_processors(const nlohmann::json& state, std::span<const ModelDataset> datasets, const std::string& where)
 {
     if (!state.contains("processors"))
         return;
     std::vector<std::string> faults;
     std::vector<std::pair<at::Tensor, at::Tensor>> copies; // from, to
-    for (const auto& step : processors.steps())
-        for (const auto& [name, own] : step.processor->buffers()) {
-            const auto pointer = nlohmann::json::json_pointer() / "processors" / step.name / name;
-            if (!state.contains(pointer) || !state[pointer].is_array()) {
-                if (name != model::kReplacement)
-                    faults.push_back(fmt::format("{}.{} is missing", step.name, name));
-            } else if (int64_t(state[pointer].size()) != own.numel())
-                faults.push_back(fmt::format("{}.{} has {} values, expected {}", step.name, name, state[pointer].size(),
-                                             own.numel()));
-            else
-                copies.emplace_back(at::tensor(state[pointer].get<std::vector<double>>(), at::kDouble), own);
-        }
+    for (const auto& dataset : datasets) {
+        const auto stored = processor_state_of(state, dataset.name);
+        for (const auto& step : dataset.processors.steps())
+            for (const auto& [name, own] : step.processor->buffers()) {
+                const auto pointer = nlohmann::json::json_pointer() / step.name / name;
+                const auto fault = [&](const std::string& what) {
+                    faults.push_back(fmt::format("{}.{} of `{}` {}", step.name, name, dataset.name, what));
+                };
+                if (!stored.contains(pointer) || !stored[pointer].is_array()) {
+                    if (name != model::kReplacement)
+                        fault("is missing");
+                } else if (int64_t(stored[pointer].size()) != own.numel())
+                    fault(fmt::format("has {} values, expected {}", stored[pointer].size(), own.numel()));
+                else
+                    copies.emplace_back(at::tensor(stored[pointer].get<std::vector<double>>(), at::kDouble), own);
+            }
+    }
     GRADWIND_CHECK(faults.empty(), CheckpointError,
                    "[checkpoint] the normalisation in {} does not fit the configuration: {}", where,
                    fmt::join(faults, "; "));
@@ -169,17 +189,21 @@ const char* name_of(Role role)
     return names[size_t(role)];
 }
 
-/// The variables that a checkpoint was made with.
-VariableTable variables_of(const nlohmann::json& state, const std::string& where)
+/// The variables that a checkpoint was made with, by data set.
+std::map<std::string, VariableTable> variables_of(const nlohmann::json& state, const std::string& where)
 try {
-    const auto& then = state.at("fingerprint");
-    const auto& roles = then.at("data.datasets").begin().value();
-    const auto names = [&](const char* role) {
-        return roles.contains(role) && roles[role].is_array() ? roles[role].get<std::vector<std::string>>()
-                                                              : std::vector<std::string>();
-    };
-    return {then.at("variables").get<std::vector<std::string>>(), names("forcing"), names("diagnostic"),
-            names("target")};
+    const auto then = fingerprint_of(state);
+    std::map<std::string, VariableTable> result;
+    for (const auto& [dataset, variables] : then.at("variables").items()) {
+        const auto& roles = then.at("data.datasets").at(dataset);
+        const auto names = [&](const char* role) {
+            return roles.contains(role) && roles[role].is_array() ? roles[role].get<std::vector<std::string>>()
+                                                                  : std::vector<std::string>();
+        };
+        result.emplace(dataset, VariableTable(variables.get<std::vector<std::string>>(), names("forcing"),
+                                              names("diagnostic"), names("target")));
+    }
+    return result;
 } catch (const nlohmann::json::exception& error) {
     throw CheckpointError(
         fmt::format("[checkpoint] {} does not say which variables the weights were made for: {}", where, error.what()));
@@ -191,28 +215,47 @@ int64_t position_of(const std::string& name, const VariableTable& table)
     return found == table.names().end() ? -1 : found - table.names().begin();
 }
 
-} // namespace
-
-void check_variables(const nlohmann::json& state, const VariableTable& variables, const std::string& where)
+/// How the variables of a data set differ from those of then.
+std::vector<std::string> differences_of(const VariableTable& then, const VariableTable& now)
 {
-    const auto then = variables_of(state, where);
     std::vector<std::string> faults;
     for (int64_t i = 0; i < then.count(); ++i) {
         const auto& name = then.names()[size_t(i)];
-        const auto now = position_of(name, variables);
-        if (now < 0)
+        const auto position = position_of(name, now);
+        if (position < 0)
             faults.push_back(fmt::format("`{}` ({}) is missing", name, name_of(then.role(i))));
-        else if (variables.role(now) != then.role(i))
+        else if (now.role(position) != then.role(i))
             faults.push_back(
-                fmt::format("`{}` was {}, is {}", name, name_of(then.role(i)), name_of(variables.role(now))));
+                fmt::format("`{}` was {}, is {}", name, name_of(then.role(i)), name_of(now.role(position))));
     }
-    for (int64_t i = 0; i < variables.count(); ++i)
-        if (const auto& name = variables.names()[size_t(i)]; position_of(name, then) < 0)
-            faults.push_back(fmt::format("`{}` ({}) is new", name, name_of(variables.role(i))));
+    for (int64_t i = 0; i < now.count(); ++i)
+        if (const auto& name = now.names()[size_t(i)]; position_of(name, then) < 0)
+            faults.push_back(fmt::format("`{}` ({}) is new", name, name_of(now.role(i))));
     for (int64_t i = 0; faults.empty() && i < then.count(); ++i)
-        if (variables.names()[size_t(i)] != then.names()[size_t(i)])
+        if (now.names()[size_t(i)] != then.names()[size_t(i)])
             faults.push_back(fmt::format("the order differs from position {} on: `{}` there, `{}` here", i,
-                                         then.names()[size_t(i)], variables.names()[size_t(i)]));
+                                         then.names()[size_t(i)], now.names()[size_t(i)]));
+    return faults;
+}
+
+} // namespace
+
+void check_variables(const nlohmann::json& state, std::span<const ModelDataset> datasets, const std::string& where)
+{
+    const auto then = variables_of(state, where);
+    std::vector<std::string> faults;
+    for (const auto& dataset : datasets) {
+        // One data set may have another name than then.
+        const auto found = datasets.size() == 1 && then.size() == 1 ? then.begin() : then.find(dataset.name);
+        if (found == then.end()) {
+            faults.push_back(fmt::format("the data set `{}` is new", dataset.name));
+            continue;
+        }
+        const auto own = differences_of(found->second, dataset.variables);
+        faults.insert(faults.end(), own.begin(), own.end());
+    }
+    if (then.size() > datasets.size())
+        faults.push_back(fmt::format("it has {} data sets, expected {}", then.size(), datasets.size()));
     GRADWIND_CHECK(faults.empty(), CheckpointError,
                    "[checkpoint] {} was made with other variables: {}; `select`, `drop` and `reorder` of the data set "
                    "and data.datasets.<name> can make them agree",

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -38,14 +39,17 @@ struct WarmStart {
 /// @throws CheckpointError naming every weight and variable that differs
 void begin_from(const WarmStart& start, Job& job, std::vector<std::string>& notes);
 
-/// The normalisation that belongs to weights, as checkpoints keep it: {step: {buffer: [numbers]}}.
-[[nodiscard]] nlohmann::json processor_state(const model::Processors& processors);
+/// The normalisation that belongs to weights, as checkpoints keep it: {data set: {step: {buffer: [numbers]}}}.
+[[nodiscard]] nlohmann::json processor_state(std::span<const ModelDataset> datasets);
+/// The same of one data set; empty where there is nothing for it. Checkpoints of earlier versions, of one data set,
+/// do not name it.
+[[nodiscard]] nlohmann::json processor_state_of(const nlohmann::json& state, const std::string& dataset);
 /// Takes over the normalisation that a checkpoint's state.json holds; checkpoints of earlier versions hold none.
 /// @throws CheckpointError naming what is missing or has another length; nothing is changed then
-void load_processors(const nlohmann::json& state, const model::Processors& processors, const std::string& where);
+void load_processors(const nlohmann::json& state, std::span<const ModelDataset> datasets, const std::string& where);
 
-/// Whether a checkpoint's state.json was made with these variables in this order and these roles.
+/// Whether a checkpoint's state.json was made with these data sets, their variables in this order and these roles.
 /// @throws CheckpointError naming every variable that differs
-void check_variables(const nlohmann::json& state, const VariableTable& variables, const std::string& where);
+void check_variables(const nlohmann::json& state, std::span<const ModelDataset> datasets, const std::string& where);
 
 } // namespace gradwind::train

@@ -3,10 +3,8 @@
 #include "gradwind/tune/replay.h"
 
 #include "gradwind/core/error.h"
-#include "gradwind/data/windows.h"
 #include "gradwind/train/batch_check.h"
 #include "gradwind/train/batch_feeder.h"
-#include "gradwind/train/step_loss.h"
 #include "gradwind/train/step_runner.h"
 
 #include <ATen/ATen.h>
@@ -20,8 +18,9 @@ namespace gradwind::tune
 
 StepReplay::StepReplay(train::Job& job) : job_(job)
 {
-    const auto relative = job.settings.task.relative_indices(job.training->frequency_s(), 1);
-    const auto anchors = data::valid_anchors(*job.training, relative);
+    const auto& training = *job.training;
+    const auto relative = job.settings.task.relative_indices(training.frequency_s(), 1);
+    const auto anchors = training.anchors(relative);
     GRADWIND_CHECK(!anchors.empty(), DataError, "[tune] the training data have no sample");
     const auto batch_size = job.settings.training.batch_size;
     const int64_t replicas = job.groups.layout.replicas();
@@ -29,20 +28,18 @@ StepReplay::StepReplay(train::Job& job) : job_(job)
     std::vector<int64_t> own;
     for (int64_t i = 0; i < batch_size; ++i)
         own.push_back(anchors[size_t(replica * batch_size + i) % anchors.size()]);
-    train::BatchFeeder feeder(job.training, {own},
+    train::BatchFeeder feeder(training, {own},
                               {.device = job.device,
                                .dtype = job.dtype,
                                .n_threads = 1,
                                .prefetch_batches = 1,
-                               .relative_indices = relative,
-                               .cells = job.training_cells->cells()});
+                               .relative_indices = relative});
     auto raw = feeder.next();
-    values_ = job.training_cells->own(raw.values);
     samples_.resize(raw.anchors.size());
     std::iota(samples_.begin(), samples_.end(), replica * batch_size);
-    context_ = job.loss_context(job.processors->transform(values_, model::Space::Dataset));
-    if (job.loss->additive())
-        context_.samples = double(batch_size * replicas);
+    std::vector<model::BatchMasks> masks;
+    datasets_ = job.prepare(training, raw.values,
+                            job.additive() ? std::optional(double(batch_size * replicas)) : std::nullopt, masks);
 }
 
 std::vector<parallel::NamedParameter> StepReplay::parameters() const
@@ -65,8 +62,9 @@ ReplayStep StepReplay::step(parallel::GradientEngine& engine, const std::functio
     {
         const AutocastGuard autocast(train::autocast_for(job_.settings.precision, job_.device));
         const auto noise = job_.noise(train::NoisePurpose::Training, 0, samples_);
-        share = train::rollout_loss(*job_.model, *job_.loss, values_, job_.settings.task, job_.variables, 1, context_,
-                                    {}, {job_.settings.members_per_process, &noise});
+        share = train::rollout_loss(*job_.model, datasets_, job_.settings.task, 1, {},
+                                    {job_.settings.members_per_process, &noise})
+                    .total;
     }
     engine.begin_backward(parallel::Sync::Reduce);
     share.backward();

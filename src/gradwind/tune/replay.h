@@ -41,9 +41,8 @@ public:
 
 private:
     train::Job& job_;
-    at::Tensor values_;
+    std::vector<train::RolloutDataset> datasets_;
     std::vector<int64_t> samples_; ///< positions in the global batch
-    loss::LossContext context_;
 };
 
 } // namespace gradwind::tune

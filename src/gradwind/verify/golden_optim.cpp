@@ -4,7 +4,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/graph/graph.h"
 #include "gradwind/loss/loss.h"
-#include "gradwind/model/model.h"
+#include "gradwind/model/several_datasets.h"
 #include "gradwind/ops/tensor_io.h"
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/train/settings.h"
@@ -63,7 +63,7 @@ public:
     }
 
     /// @throws ConfigError if the case has parts that are not available
-    [[nodiscard]] std::shared_ptr<model::ForecastModel> model(at::ScalarType dtype) const;
+    [[nodiscard]] std::shared_ptr<model::SeveralDatasetsModel> model(at::ScalarType dtype) const;
     void run(CaseReport& report, at::ScalarType dtype) const;
 
 private:
@@ -86,14 +86,16 @@ Statistics unit_statistics(const VariableTable& variables)
     return {zeros, ones, zeros, ones};
 }
 
-std::shared_ptr<model::ForecastModel> OptimCase::model(at::ScalarType dtype) const
+std::shared_ptr<model::SeveralDatasetsModel> OptimCase::model(at::ScalarType dtype) const
 {
     const auto statistics = unit_statistics(variables_);
-    auto network = model::build_model(sections_.at("model"), {.graph = graph_,
-                                                              .variables = variables_,
-                                                              .statistics = &statistics,
-                                                              .n_step_input = settings_.task.n_step_input,
-                                                              .n_step_output = settings_.task.n_step_output});
+    auto network = model::build_model(sections_.at("model"),
+                                      {.graph = graph_,
+                                       .variables = variables_,
+                                       .statistics = &statistics,
+                                       .n_step_input = settings_.task.n_step_input,
+                                       .n_step_output = settings_.task.n_step_output},
+                                      {});
     network->to(dtype);
     model::load_state(*network, weights_);
     return network;
@@ -134,8 +136,8 @@ void OptimCase::run(CaseReport& report, at::ScalarType dtype) const
     std::vector<double> losses, rates, norms, largest;
     for (int64_t step = 0; step < n_steps; ++step) {
         engine.begin_step();
-        const auto value =
-            train::rollout_loss(*network, *criterion, batches[step], settings_.task, variables_, n_rollout_, {});
+        const train::RolloutDataset data{settings_.dataset_names.front(), variables_, batches[step], criterion.get()};
+        const auto value = train::rollout_loss(*network, {&data, 1}, settings_.task, n_rollout_).total;
         engine.begin_backward(parallel::Sync::Reduce);
         value.backward();
         engine.finish();

@@ -9,6 +9,7 @@
 #include "gradwind/parallel/process.h"
 #include "gradwind/train/graph_inputs.h"
 #include "gradwind/train/setup.h"
+#include "gradwind/train/stage.h"
 #include "gradwind/train/trainer.h"
 #include "gradwind/verify/graph_compare.h"
 #include "gradwind/verify/report.h"
@@ -129,10 +130,12 @@ void RunCase::compare_initial(CaseReport& report) const
 {
     const auto config = configuration(OnGraph::Stored);
     const auto settings = train::TrainSettings::from_config(config, case_.at("environment"));
-    const auto dataset = train::open_stage(config, "training", settings.dataset_name);
-    const auto variables = train::variable_table(config, settings.dataset_name, *dataset);
+    const auto training = train::open_stage(config, "training", settings.dataset_names);
+    std::vector<train::ModelDataset> datasets;
+    for (const auto& part : training.parts())
+        datasets.push_back(train::model_dataset(config, part.name, *part.dataset));
     const auto graph = graph::read_graph(folder_ / case_.at("graph").get<std::string>());
-    const auto model = train::make_model(config, settings, graph, variables, dataset->statistics());
+    const auto model = train::make_model(config, settings, graph, train::for_model(datasets));
     const SafetensorsFile file(folder_ / case_.at("initial").get<std::string>());
     double wrong = std::abs(double(train::state_of(*model).size()) - double(file.tensors().size()));
     double coordinates = 0;

@@ -69,7 +69,7 @@ public:
     void was_read(train::RawBatch& batch) override
     {
         if (is_reference())
-            n_cells_ = batch.values.size(3);
+            n_cells_ = batch.values.front().size(3);
         hooks_.was_read(batch);
     }
     void summed(parallel::GradientEngine& engine) override
