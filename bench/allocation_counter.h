@@ -10,12 +10,14 @@
 
 namespace
 {
-std::atomic<int64_t> n_allocations = 0;
-}
+std::atomic<int64_t> n_allocations = 0;        // in all threads
+thread_local int64_t n_allocations_of_own = 0; // in this one
+} // namespace
 
 void* operator new(std::size_t size)
 {
     n_allocations.fetch_add(1, std::memory_order_relaxed);
+    ++n_allocations_of_own;
     if (void* memory = std::malloc(size == 0 ? 1 : size))
         return memory;
     throw std::bad_alloc();

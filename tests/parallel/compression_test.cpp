@@ -79,9 +79,10 @@ double distance(const at::Tensor& a, const at::Tensor& b)
     return ((a - b).norm() / b.norm().clamp_min(1e-300)).item<double>();
 }
 
-EngineOptions compressed(Compression kind, int64_t rank = 2, int64_t start_step = 0)
+EngineOptions compressed(Compression kind, int64_t rank = 2, int64_t start_step = 0, int node_size = 1)
 {
-    return {.compression = {.kind = kind, .rank = rank, .start_step = start_step, .min_ratio = 1}};
+    return {.compression = {.kind = kind, .rank = rank, .start_step = start_step, .min_ratio = 1},
+            .node_size = node_size};
 }
 
 constexpr Compression kKinds[] = {Compression::Acp, Compression::PowerSgd};
@@ -140,6 +141,44 @@ GRADWIND_MULTIRANK_TEST(Compression, FactorsAreTheSameBitsOnAllRanks, RankCounts
                                  engine.flat_gradients().nbytes());
             for (const auto& other : world.all_gather_bytes(bytes))
                 EXPECT_TRUE(other == bytes) << k;
+        }
+    }
+}
+
+/// What a step hands to collectives of a group, in bytes.
+int64_t bytes_in(const std::vector<Group>& groups)
+{
+    int64_t bytes = 0;
+    for (const auto& group : groups)
+        bytes += group.traffic().bytes();
+    return bytes;
+}
+
+GRADWIND_MULTIRANK_TEST(Compression, NodesSumFactorsFirst, RankCounts{2, 4, 6})
+{
+    const int node_size = world.size() == 6 ? 3 : 2; // messages of factors are no multiples of 3
+    for (const auto kind : kKinds) {
+        const Net flat_net, net;
+        GradientEngine flat(flat_net.parameters, world, compressed(kind));
+        GradientEngine engine(net.parameters, world, compressed(kind, 2, 0, node_size));
+        EXPECT_EQ(engine.groups().size(), world.size() == node_size ? 0u : 2u);
+        for (int k = 0; k < 6; ++k) {
+            step(flat, flat_net, {noise(net, k, world.rank())});
+            const int64_t before = bytes_in(engine.groups()), in_world = bytes_in({world});
+            step(engine, net, {noise(net, k, world.rank())});
+            for (const auto& [name, tensor] : net.parameters)
+                EXPECT_LT(distance(applied(engine, name), applied(flat, name)), 1e-9) << name << " step " << k;
+            std::string bits(static_cast<const char*>(engine.flat_gradients().data_ptr()),
+                             engine.flat_gradients().nbytes());
+            if (k > 0 && world.size() > node_size) {
+                EXPECT_EQ(bytes_in({world}), in_world) << "all of it goes by nodes";
+                int64_t handed = 0;
+                for (const auto& bucket : engine.last_step().buckets)
+                    handed += bucket.on_wire;
+                EXPECT_EQ(bytes_in(engine.groups()) - before, handed);
+            }
+            for (const auto& other : world.all_gather_bytes(bits))
+                EXPECT_TRUE(other == bits) << "equal on all ranks, step " << k;
         }
     }
 }

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a step of the gradient engine costs the host besides the sums.
 #include "bench/allocation_counter.h"
+#include "bench/counting_backend.h"
 #include "gradwind/parallel/gradient_engine.h"
+#include "tests/support/ranks.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -18,6 +20,13 @@ int64_t allocations_in(const auto& work)
     const int64_t before = n_allocations;
     work();
     return n_allocations - before;
+}
+
+int64_t own_allocations_in(const auto& work)
+{
+    const int64_t before = n_allocations_of_own;
+    work();
+    return n_allocations_of_own - before;
 }
 
 at::Tensor loss_of(const std::vector<NamedParameter>& parameters)
@@ -59,6 +68,34 @@ TEST(EngineCost, AStepAllocatesNothingOnceItIsWarm)
     for (size_t step = 2; step < own.size(); ++step) {
         EXPECT_EQ(own[step], 0) << step;
         EXPECT_EQ(of_hooks[step], 0) << step;
+    }
+}
+
+GRADWIND_MULTIRANK_TEST(EngineCost, AStepOfSeveralProcessesAllocatesInTheLibraryOnly, RankCounts{2, 3})
+{
+    const auto library = std::make_shared<bench::CountingBackend>(world.state()->backend);
+    world.state()->backend = library;
+    std::vector<NamedParameter> parameters;
+    for (int i = 0; i < 100; ++i)
+        parameters.push_back({"p" + std::to_string(i), at::ones({16}).requires_grad_()});
+    GradientEngine engine(parameters, world, {.bucket_cap_mb = 0.005, .first_bucket_mb = 0.001});
+    ASSERT_GT(engine.bucket_ends().size(), 3u);
+    for (int step = 0; step < 6; ++step) {
+        const auto first = loss_of(parameters), last = loss_of(parameters);
+        const int64_t unwatched = own_allocations_in([&] { torch::autograd::backward({first}, {}); });
+        const int64_t in_library = library->allocations();
+        int64_t own = own_allocations_in([&] {
+            engine.begin_step();
+            engine.begin_backward(Sync::Reduce);
+            torch::autograd::backward({last}, {});
+            engine.finish();
+            (void)engine.last_step();
+        });
+        own -= unwatched + library->allocations() - in_library;
+        if (step >= 2) {
+            EXPECT_EQ(own, 0) << step;
+            EXPECT_GT(library->allocations(), in_library) << "does the count work?";
+        }
     }
 }
 

@@ -167,6 +167,10 @@ public:
     {
         return inner_->all_reduce_sum(x);
     }
+    [[nodiscard]] std::unique_ptr<parallel::detail::Repeatable> repeated_sum(at::Tensor x) override
+    {
+        return inner_->repeated_sum(x);
+    }
     void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) override
     {
         inner_->all_gather(out, in, rows);

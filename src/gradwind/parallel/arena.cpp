@@ -27,6 +27,17 @@ at::Tensor view_of(const at::Tensor& flat, const Slice& slice)
 
 } // namespace
 
+int64_t place_slices(std::vector<Slice>& slices, int64_t element_bytes, int64_t granule_bytes)
+{
+    const int64_t unit = kAlignmentBytes / element_bytes, granule = granule_bytes / element_bytes;
+    int64_t end = 0;
+    for (Slice& slice : slices) {
+        slice.offset = end;
+        end = (slice.end() + unit - 1) / unit * unit;
+    }
+    return (end + granule - 1) / granule * granule;
+}
+
 Arena::Arena(std::vector<NamedParameter> parameters, int64_t granule_bytes)
     : parameters_(std::move(parameters)), granule_bytes_(granule_bytes)
 {
@@ -52,16 +63,13 @@ void Arena::lay_out(const std::vector<size_t>& order)
     GRADWIND_ASSERT(order.size() == parameters_.size());
     const at::NoGradGuard no_grad;
     const auto options = parameters_.front().tensor.detach().options();
-    const int64_t unit = kAlignmentBytes / static_cast<int64_t>(parameters_.front().tensor.element_size());
     std::vector<Slice> slices;
-    int64_t end = 0;
     for (const size_t index : order) {
         const auto& [name, tensor] = parameters_.at(index);
-        slices.push_back({name, end, tensor.numel(), tensor.sizes().vec()});
-        end = (end + tensor.numel() + unit - 1) / unit * unit;
+        slices.push_back({name, 0, tensor.numel(), tensor.sizes().vec()});
     }
-    const int64_t granule = granule_bytes_ / kAlignmentBytes * unit;
-    end = (end + granule - 1) / granule * granule;
+    const int64_t end =
+        place_slices(slices, static_cast<int64_t>(parameters_.front().tensor.element_size()), granule_bytes_);
     const at::Tensor values = at::zeros({end}, options);
     const at::Tensor gradients = at::zeros({end}, options);
     gradient_views_.resize(parameters_.size());

@@ -26,6 +26,10 @@ struct Slice {
     [[nodiscard]] int64_t end() const { return offset + numel; }
 };
 
+/// Puts slices one after another as an Arena does: sets their offsets. @return length of the arena, in elements
+/// @param granule_bytes  the length is a multiple of this
+[[nodiscard]] int64_t place_slices(std::vector<Slice>& slices, int64_t element_bytes, int64_t granule_bytes);
+
 /// Re-points parameters at slices of one flat tensor, and their gradients at the same slices of another.
 ///
 /// Slices begin at multiples of 256 bytes; the gaps hold zeros. Whoever keeps a data pointer of a parameter, or a
@@ -55,6 +59,8 @@ public:
     {
         return parameters_[index].tensor.grad().is_same(gradient_views_[index]);
     }
+    /// What it should be.
+    [[nodiscard]] const at::Tensor& gradient_view(size_t index) const { return gradient_views_[index]; }
     /// Points .grad of every parameter at its slice again, where somebody replaced it.
     void restore_gradient_views();
     /// One pass over the gradients.

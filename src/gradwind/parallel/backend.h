@@ -23,6 +23,13 @@ public:
     [[nodiscard]] virtual std::function<bool()> probe() const { return {}; }
 };
 
+/// Work on the same tensors that is started before each wait(). The first wait() after an error throws it.
+class Repeatable : public Ticket
+{
+public:
+    virtual void start() = 0;
+};
+
 /// Collectives among size() >= 2 processes on contiguous tensors of device(). Any dtype. Errors are thrown as they
 /// come.
 class Backend
@@ -31,6 +38,8 @@ public:
     virtual ~Backend() = default;
     [[nodiscard]] virtual at::Device device() const = 0;
     [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) = 0;
+    /// all_reduce_sum() of one tensor, in every step again.
+    [[nodiscard]] virtual std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) = 0;
     virtual void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
     virtual void reduce_scatter_sum(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
     [[nodiscard]] virtual std::unique_ptr<Ticket> all_to_all(at::Tensor out, at::Tensor in,

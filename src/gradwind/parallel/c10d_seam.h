@@ -47,4 +47,25 @@ private:
     std::vector<at::Tensor> tensors_;
 };
 
+/// All-reduces of one tensor: what is new in each is what c10d makes.
+class C10dRepeatedSum : public Repeatable
+{
+public:
+    C10dRepeatedSum(c10::intrusive_ptr<C10dBackend> group, const at::Tensor& x)
+        : group_(std::move(group)), tensors_({x.detach()})
+    {
+    }
+    void start() override { work_ = group_->allreduce(tensors_); }
+    void wait() override { work_->wait(); }
+    [[nodiscard]] std::function<bool()> probe() const override
+    {
+        return [work = work_] { return work->isCompleted(); };
+    }
+
+private:
+    c10::intrusive_ptr<C10dBackend> group_;
+    c10::intrusive_ptr<c10d::Work> work_;
+    std::vector<at::Tensor> tensors_;
+};
+
 } // namespace gradwind::parallel::detail

@@ -91,11 +91,11 @@ void check_ends(const std::vector<int64_t>& ends, int64_t numel)
                    numel);
 }
 
-std::vector<int64_t> at_ends_of_slices(const Arena& arena, const std::vector<int64_t>& ends)
+std::vector<int64_t> at_ends_of_slices(const std::vector<Slice>& slices, const std::vector<int64_t>& ends)
 {
-    std::set<int64_t> result = {arena.numel()};
+    std::set<int64_t> result = {ends.back()};
     for (const int64_t end : ends)
-        for (const Slice& slice : arena.slices())
+        for (const Slice& slice : slices)
             if (slice.offset >= end) {
                 result.insert(slice.offset);
                 break;
@@ -113,6 +113,24 @@ std::vector<int64_t> at_multiples(const std::vector<int64_t>& ends, int64_t gran
             result.push_back(rounded);
     }
     return result;
+}
+
+EngineOptions in_world(EngineOptions options, int world)
+{
+    if (world == 1)
+        options.zero_group_size = options.node_size = 1;
+    return options;
+}
+
+int row_size(const EngineOptions& options, int world)
+{
+    const bool flat = options.node_size == world; // one node has no way that is slower than others
+    return options.zero_group_size > 1 ? options.zero_group_size : flat ? 1 : options.node_size;
+}
+
+int64_t granule_bytes(const EngineOptions& options, int world)
+{
+    return int64_t{256} * row_size(options, world);
 }
 
 void check_sharing(const EngineOptions& options, int world)

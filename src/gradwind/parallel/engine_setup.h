@@ -32,10 +32,18 @@ namespace gradwind::parallel::detail
 void check_ends(const std::vector<int64_t>& ends, int64_t numel);
 
 /// Compression takes whole matrices: each end moves to the next end of a slice.
-[[nodiscard]] std::vector<int64_t> at_ends_of_slices(const Arena& arena, const std::vector<int64_t>& ends);
+[[nodiscard]] std::vector<int64_t> at_ends_of_slices(const std::vector<Slice>& slices,
+                                                     const std::vector<int64_t>& ends);
 
 /// The same ends, each at the next multiple; the last one stays. @param granule  divides the last one
 [[nodiscard]] std::vector<int64_t> at_multiples(const std::vector<int64_t>& ends, int64_t granule);
+
+/// In a world of one nothing is shared.
+[[nodiscard]] EngineOptions in_world(EngineOptions options, int world);
+/// Ranks that a bucket is cut over.
+[[nodiscard]] int row_size(const EngineOptions& options, int world);
+/// The arena's length, and where buckets are cut over a row also theirs, are multiples of this.
+[[nodiscard]] int64_t granule_bytes(const EngineOptions& options, int world);
 
 /// @throws ConfigError where groups of ranks do not fill the world, or cannot go together with other options
 void check_sharing(const EngineOptions& options, int world);

@@ -3,6 +3,7 @@
 #include "gradwind/parallel/exchange.h"
 
 #include "gradwind/parallel/lane.h"
+#include "gradwind/parallel/repeated_sum.h"
 
 #include <ATen/ATen.h>
 
@@ -22,6 +23,14 @@ std::vector<at::Tensor> cut(const at::Tensor& flat, const std::vector<int64_t>& 
     return parts;
 }
 
+int64_t bytes_of(const std::vector<at::Tensor>& tensors)
+{
+    int64_t bytes = 0;
+    for (const auto& tensor : tensors)
+        bytes += static_cast<int64_t>(tensor.nbytes());
+    return bytes;
+}
+
 class PlainExchange : public Exchange
 {
 public:
@@ -30,12 +39,13 @@ public:
     void lay_out(const Arena& arena, const std::vector<int64_t>& ends) override
     {
         gradients_ = cut(arena.gradients(), ends);
-        works_.clear();
-        works_.resize(ends.size());
+        sums_.clear();
+        for (const auto& gradient : gradients_)
+            sums_.emplace_back(world_, gradient);
     }
-    void launch(size_t bucket) override { works_[bucket] = world_.all_reduce_sum_async_(gradients_[bucket]); }
-    void wait(size_t bucket) override { works_[bucket].wait(); }
-    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override { return works_[bucket].probe(); }
+    void launch(size_t bucket) override { sums_[bucket].start(); }
+    void wait(size_t bucket) override { sums_[bucket].wait(); }
+    [[nodiscard]] std::function<bool()> probe(size_t bucket) const override { return sums_[bucket].probe(); }
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override
     {
         return world_.size() > 1 ? static_cast<int64_t>(gradients_[bucket].nbytes()) : 0;
@@ -44,7 +54,7 @@ public:
 private:
     const Group world_;
     std::vector<at::Tensor> gradients_;
-    std::vector<Work> works_;
+    std::vector<RepeatedSum> sums_;
 };
 
 class Bf16Exchange : public Exchange
@@ -69,6 +79,7 @@ public:
     {
         return state_->world.size() > 1 ? static_cast<int64_t>(state_->wire[bucket].nbytes()) : 0;
     }
+    [[nodiscard]] int64_t buffer_bytes() const override { return bytes_of(state_->wire); }
 
 private:
     struct State {
@@ -122,6 +133,10 @@ public:
         const int64_t part = bytes / state_->grid.row.size();
         return bytes + (state_->grid.column.size() > 1 ? part : 0) + (state_->handed == Handed::Whole ? part : 0);
     }
+    [[nodiscard]] int64_t buffer_bytes() const override
+    {
+        return state_->type == WireType::Bf16 ? bytes_of(state_->wire) : 0; // else gradients travel from where they are
+    }
 
 private:
     struct State {
@@ -137,12 +152,9 @@ private:
             const bool rounded = type == WireType::Bf16;
             if (rounded)
                 sent.copy_(gradient);
-            const Span& mine = own[bucket];
-            const std::vector<int64_t> rows(static_cast<size_t>(grid.row.size()), mine.size);
-            const at::Tensor part = grid.row.reduce_scatter_sum(sent, rows);
-            grid.column.all_reduce_sum_(part);
+            const at::Tensor part = sum_of_own_part(grid, sent);
             if (handed == Handed::OwnPart) {
-                gradient.narrow(0, mine.begin, mine.size).copy_(part);
+                gradient.narrow(0, own[bucket].begin, own[bucket].size).copy_(part);
                 return;
             }
             all_gather_into(grid.row, sent, part);

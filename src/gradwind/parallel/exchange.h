@@ -30,6 +30,8 @@ public:
     [[nodiscard]] virtual std::function<bool()> probe(size_t /*bucket*/) const { return {}; }
     /// Bytes that this rank hands to collectives for a bucket.
     [[nodiscard]] virtual int64_t wire_bytes(size_t bucket) const = 0;
+    /// Of what this keeps from step to step.
+    [[nodiscard]] virtual int64_t buffer_bytes() const { return 0; }
 };
 
 /// One all-reduce per bucket, in the type of the gradients.

@@ -76,6 +76,20 @@ private:
     std::function<void()> then_;
 };
 
+/// A sum that has to be put together, each time as the backend does it once.
+class ComposedSum : public Repeatable
+{
+public:
+    ComposedSum(Backend& backend, at::Tensor x) : backend_(backend), x_(std::move(x)) {}
+    void start() override { ticket_ = backend_.all_reduce_sum(x_); }
+    void wait() override { ticket_->wait(); }
+
+private:
+    Backend& backend_; ///< of the group that holds this
+    at::Tensor x_;
+    std::unique_ptr<Ticket> ticket_;
+};
+
 class Gloo : public Backend
 {
 public:
@@ -97,6 +111,14 @@ public:
         if (wire.scalar_type() == x.scalar_type())
             return ticket;
         return std::make_unique<ThenTicket>(std::move(ticket), [x, wire] { x.detach().copy_(wire); });
+    }
+
+    [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override
+    {
+        const auto type = x.scalar_type();
+        if (x.numel() == 0 || type == at::kBFloat16 || wire_type(type) != type)
+            return std::make_unique<ComposedSum>(*this, std::move(x));
+        return std::make_unique<C10dRepeatedSum>(group_, x);
     }
 
     void all_gather(at::Tensor out, at::Tensor in, Rows rows) override

@@ -8,6 +8,7 @@
 #include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/exchange.h"
 #include "gradwind/parallel/low_rank.h"
+#include "gradwind/parallel/low_rank_plan.h"
 #include "gradwind/parallel/ready_tracker.h"
 #include "gradwind/parallel/step_timing.h"
 
@@ -15,23 +16,26 @@
 
 #include <algorithm>
 #include <mutex>
+#include <optional>
 
 namespace gradwind::parallel
 {
 
-class GradientEngine::Impl
+class GradientEngine::Impl final : private detail::ReadyTracker::Listener
 {
 public:
     Impl(std::vector<NamedParameter> parameters, Group world, EngineOptions options)
-        : world_(std::move(world)), options_(in_one_world(std::move(options))),
+        : world_(std::move(world)), options_(detail::in_world(std::move(options), world_.size())),
           arena_(checked(std::move(parameters)), granule_bytes()), timing_(arena_.parameters().front().tensor.device()),
-          tracker_(
-              arena_, [this](size_t index) { on_ready(index); }, [this](size_t index) { on_late(index); })
+          tracker_(arena_, buckets_, *this)
     {
         const auto device = arena_.parameters().front().tensor.device();
+        if (row_size() > 1)
+            grid_ = detail::make_rank_grid(world_, row_size(), options_.zero_group_size > 1 ? "zero" : "node");
         dense_ = make_dense(device);
         if (options_.compression.kind != Compression::None)
-            low_rank_ = std::make_unique<detail::LowRankExchange>(world_, options_.compression, device);
+            low_rank_ = std::make_unique<detail::LowRankExchange>(detail::WorldSum(world_, grid_), options_.compression,
+                                                                  device);
         arena_.lay_out(options_.order.empty() ? detail::reversed_order(arena_.parameters().size())
                                               : detail::order_from_names(arena_.parameters(), options_.order));
         set_plan(plan_buckets(arena_.numel(), arena_.element_bytes(), options_));
@@ -100,6 +104,16 @@ public:
     }
 
     [[nodiscard]] const BucketReport& report() { return timing_.report(); }
+    [[nodiscard]] EngineMemory memory() const
+    {
+        return {.parameters = int64_t(arena_.values().nbytes()),
+                .gradients = int64_t(arena_.gradients().nbytes()),
+                .buffers = exchange().buffer_bytes()};
+    }
+    [[nodiscard]] std::vector<Group> groups() const
+    {
+        return grid_ ? std::vector<Group>{grid_->row, grid_->column} : std::vector<Group>{};
+    }
     void watch_next_step() { timing_.watch_next_step(); }
     void expect_new_graph() { recording_ = true; }
 
@@ -109,7 +123,7 @@ public:
                        "[gradients] buckets change between steps only");
         detail::agree(world_, "buckets", fmt::format("{}", fmt::join(ends, " ")));
         detail::check_ends(ends, arena_.numel());
-        set_plan(compressed_ ? detail::at_ends_of_slices(arena_, ends) : std::move(ends));
+        set_plan(compressed_ ? detail::at_ends_of_slices(arena_.slices(), ends) : std::move(ends));
         if (is_shared())
             ++layout_version_; // the parts of buckets are others now
     }
@@ -178,31 +192,17 @@ public:
     int64_t reduced_steps_ = 0;
 
 private:
-    /// In a world of one there is nothing to share.
-    [[nodiscard]] EngineOptions in_one_world(EngineOptions options) const
-    {
-        if (world_.size() == 1)
-            options.zero_group_size = options.node_size = 1;
-        return options;
-    }
-
-    /// Ranks that a bucket is cut over.
-    [[nodiscard]] int row_size() const
-    {
-        const bool flat = options_.node_size == world_.size(); // one node has no way that is slower than others
-        return options_.zero_group_size > 1 ? options_.zero_group_size : flat ? 1 : options_.node_size;
-    }
-    [[nodiscard]] int64_t granule_bytes() const { return 256 * row_size(); }
+    [[nodiscard]] int row_size() const { return detail::row_size(options_, world_.size()); }
+    [[nodiscard]] int64_t granule_bytes() const { return detail::granule_bytes(options_, world_.size()); }
     [[nodiscard]] bool is_shared() const { return share_.group.size() > 1; }
 
     [[nodiscard]] std::unique_ptr<detail::Exchange> make_dense(at::Device device)
     {
-        if (row_size() > 1) {
+        if (grid_) {
             const bool zero = options_.zero_group_size > 1;
-            auto grid = detail::make_rank_grid(world_, row_size(), zero ? "zero" : "node");
             if (zero)
-                share_.group = grid.row;
-            return detail::make_sharded_exchange(std::move(grid), options_.wire,
+                share_.group = grid_->row;
+            return detail::make_sharded_exchange(*grid_, options_.wire,
                                                  zero ? detail::Handed::OwnPart : detail::Handed::Whole, device);
         }
         // In a world of one there is no wire.
@@ -241,13 +241,15 @@ private:
     }
 
     [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
-    [[nodiscard]] detail::Exchange& exchange() { return compressed_ ? *low_rank_ : *dense_; }
+    [[nodiscard]] detail::Exchange& exchange() const { return compressed_ ? *low_rank_ : *dense_; }
 
     void compress_from_here()
     {
         compressed_ = true;
-        set_plan(options_.bucket_bytes.empty() ? detail::low_rank_ends(arena_, options_.compression)
-                                               : detail::at_ends_of_slices(arena_, buckets_.ends()));
+        dense_.reset(); // with its buffers
+        set_plan(options_.bucket_bytes.empty()
+                     ? detail::low_rank_ends(arena_.slices(), arena_.numel(), options_.compression)
+                     : detail::at_ends_of_slices(arena_.slices(), buckets_.ends()));
         arena_.zero_gradients();
         ++layout_version_;
     }
@@ -257,6 +259,7 @@ private:
         if (row_size() > 1 && !compressed_)
             ends = detail::at_multiples(ends, granule_bytes() / arena_.element_bytes());
         buckets_.lay_out(arena_, std::move(ends));
+        tracker_.follow_layout();
         exchange().lay_out(arena_, buckets_.ends());
         share_.owned.clear();
         pieces_.clear();
@@ -275,24 +278,17 @@ private:
             pieces_.push_back({.offset = 0, .dense = arena_.gradients()});
     }
 
-    /// From an autograd thread: the gradient of a parameter is complete.
-    void on_ready(size_t index)
+    void bucket_ready(size_t bucket) override
     {
-        const auto& reach = buckets_.reach(index);
-        for (size_t bucket = reach.first; bucket <= reach.last; ++bucket) {
-            if (!buckets_.count_down(bucket))
-                continue;
-            const std::lock_guard lock(launch_mutex_);
-            timing_.ready(bucket);
-            // In the order of the plan only: the order is part of what all ranks agree on.
-            while (launched_ < buckets_.size() && buckets_.is_complete(launched_))
-                launch_next();
-        }
+        const std::lock_guard lock(launch_mutex_);
+        timing_.ready(bucket);
+        // In the order of the plan only: the order is part of what all ranks agree on.
+        while (launched_ < buckets_.size() && buckets_.is_complete(launched_))
+            launch_next();
     }
 
-    /// From an autograd thread: more was added to a gradient than the recorded backward had. Harmless before it is
-    /// sent.
-    void on_late(size_t index)
+    /// More was added to a gradient than the recorded backward had. Harmless before it is sent.
+    void late(size_t index) override
     {
         const std::lock_guard lock(launch_mutex_);
         GRADWIND_CHECK(buckets_.reach(index).first >= launched_, InternalError,
@@ -338,7 +334,8 @@ private:
         set_plan(buckets_.ends());
     }
 
-    std::unique_ptr<detail::Exchange> dense_;
+    std::optional<detail::RankGrid> grid_;              ///< where buckets are cut over rows of ranks
+    std::unique_ptr<detail::Exchange> dense_;           ///< null once gradients are compressed
     std::unique_ptr<detail::LowRankExchange> low_rank_; ///< null without compression
     detail::StepTiming timing_; ///< after the exchanges: it may still be asking them when a step has failed
     detail::ReadyTracker tracker_;
@@ -448,6 +445,16 @@ void GradientEngine::replan(std::vector<int64_t> bucket_ends)
 void GradientEngine::broadcast_parameters()
 {
     impl_->world_.broadcast_(impl_->arena_.values(), 0);
+}
+
+EngineMemory GradientEngine::memory() const
+{
+    return impl_->memory();
+}
+
+std::vector<Group> GradientEngine::groups() const
+{
+    return impl_->groups();
 }
 
 void GradientEngine::watch_next_step()

@@ -38,6 +38,12 @@ struct BucketReport {
     size_t launched_in_backward = 0;
 };
 
+/// What an engine holds in this process, in bytes.
+struct EngineMemory {
+    int64_t parameters = 0, gradients = 0; ///< the arenas, with the gaps between tensors
+    int64_t buffers = 0;                   ///< of the exchange, from step to step
+};
+
 /// Owns where parameters and gradients lie, and exchanges gradients between ranks.
 ///
 /// One step: begin_step(); for every micro-batch begin_backward() and backward; finish(); then the optimiser works on
@@ -114,6 +120,9 @@ public:
     void broadcast_parameters();
 
     [[nodiscard]] const BucketReport& last_step() const;
+    [[nodiscard]] EngineMemory memory() const;
+    /// Groups of the exchange besides the world: "zero" or "node", and "zero_across" or "node_across".
+    [[nodiscard]] std::vector<Group> groups() const;
     /// The report of the next step also says when each bucket was summed: a thread asks every few microseconds.
     void watch_next_step();
 

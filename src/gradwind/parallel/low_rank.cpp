@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/lane.h"
 #include "gradwind/parallel/low_rank_device.h"
+#include "gradwind/parallel/low_rank_plan.h"
 #include "gradwind/parallel/orthonormal.h"
 
 #include <ATen/ATen.h>
@@ -19,22 +20,7 @@ namespace gradwind::parallel::detail
 namespace
 {
 
-// Messages of factors cost latency, not bandwidth: few of them, but more than one, so that the first leave early.
-constexpr int64_t kBuckets = 4;
 constexpr size_t kPrepare = ~size_t{0}; ///< the job that makes the bases of a step
-
-struct MatrixSize {
-    int64_t rows = 0, columns = 0, rank = 0;
-};
-
-MatrixSize matrix_size(const std::vector<int64_t>& shape, int64_t rank)
-{
-    if (shape.size() < 2 || shape[0] == 0)
-        return {};
-    const int64_t numel = std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
-    const int64_t columns = numel / shape[0];
-    return {shape[0], columns, std::min({rank, shape[0], columns})};
-}
 
 uint64_t key_of(std::string_view name, uint64_t purpose)
 {
@@ -67,64 +53,12 @@ struct Bucket {
     at::Tensor q_factors; ///< the beginning of q_message
 };
 
-/// Parts of messages begin where a GPU can read several elements at once.
-int64_t aligned(int64_t elements)
-{
-    constexpr int64_t kUnit = 64;
-    return (elements + kUnit - 1) / kUnit * kUnit;
-}
-
 } // namespace
-
-bool is_compressible(const std::vector<int64_t>& shape, const CompressionOptions& options)
-{
-    const auto [rows, columns, rank] = matrix_size(shape, options.rank);
-    return rank > 0 &&
-           static_cast<double>((rows + columns) * rank) * options.min_ratio < static_cast<double>(rows * columns);
-}
-
-std::vector<size_t> low_rank_order(const std::vector<std::vector<int64_t>>& shapes,
-                                   const std::vector<size_t>& ready_order, const CompressionOptions& options)
-{
-    const auto numel = [&](size_t index) {
-        return std::accumulate(shapes[index].begin(), shapes[index].end(), int64_t{1}, std::multiplies<>());
-    };
-    int64_t total = 0, done = 0;
-    for (const size_t index : ready_order)
-        total += numel(index);
-    std::vector<size_t> order;
-    for (size_t begin = 0, bucket = 1; begin < ready_order.size(); ++bucket) {
-        size_t end = begin;
-        while (end < ready_order.size() && (end == begin || done < total * static_cast<int64_t>(bucket) / kBuckets))
-            done += numel(ready_order[end++]);
-        std::vector<size_t> group(ready_order.begin() + static_cast<std::ptrdiff_t>(begin),
-                                  ready_order.begin() + static_cast<std::ptrdiff_t>(end));
-        std::stable_sort(group.begin(), group.end(), [&](size_t a, size_t b) {
-            const bool a_matrix = is_compressible(shapes[a], options), b_matrix = is_compressible(shapes[b], options);
-            return a_matrix != b_matrix ? a_matrix : a_matrix && shapes[a] > shapes[b];
-        });
-        order.insert(order.end(), group.begin(), group.end());
-        begin = end;
-    }
-    return order;
-}
-
-std::vector<int64_t> low_rank_ends(const Arena& arena, const CompressionOptions& options)
-{
-    std::vector<int64_t> ends;
-    const auto& slices = arena.slices();
-    for (size_t place = 1; place < slices.size(); ++place)
-        if (is_compressible(slices[place].shape, options) && !is_compressible(slices[place - 1].shape, options) &&
-            slices[place].offset > 0)
-            ends.push_back(slices[place].offset);
-    ends.push_back(arena.numel());
-    return ends;
-}
 
 class LowRankExchange::Impl
 {
 public:
-    Impl(Group world, const CompressionOptions& options) : world_(std::move(world)), options_(options) {}
+    Impl(WorldSum sum, const CompressionOptions& options) : sum_(std::move(sum)), options_(options) {}
 
     /// In the lane.
     void run(size_t job)
@@ -147,12 +81,8 @@ public:
         applied_ = at::Tensor();
         assembled_ = false;
         buckets_.clear();
-        int64_t begin = 0;
-        size_t place = 0;
-        for (const int64_t end : ends) {
-            buckets_.push_back(make_bucket(arena, place, begin, end));
-            begin = end;
-        }
+        for (const auto& plan : plan_low_rank(arena.slices(), arena.numel(), ends, options_, sum_.granule()))
+            buckets_.push_back(make_bucket(arena, plan));
         for (const auto& [name, tensor] : factors())
             for (const auto& [old_name, old] : kept)
                 if (old_name == name)
@@ -174,12 +104,23 @@ public:
 
     [[nodiscard]] int64_t wire_bytes(size_t index) const
     {
-        if (world_.size() == 1)
-            return 0;
+        const auto handed = [&](const at::Tensor& x) { return sum_.handed_bytes(static_cast<int64_t>(x.nbytes())); };
         const auto& bucket = buckets_[index];
         if (options_.kind == Compression::PowerSgd)
-            return static_cast<int64_t>(bucket.p_message.nbytes() + bucket.q_factors.nbytes());
-        return static_cast<int64_t>((p_step_ ? bucket.p_message : bucket.q_message).nbytes());
+            return handed(bucket.p_message) + handed(bucket.q_factors);
+        return handed(p_step_ ? bucket.p_message : bucket.q_message);
+    }
+
+    [[nodiscard]] int64_t buffer_bytes() const
+    {
+        int64_t bytes = 0;
+        for (const auto& bucket : buckets_) {
+            bytes += int64_t(bucket.p_message.nbytes() + bucket.q_message.nbytes());
+            for (const auto& batch : bucket.batches)
+                for (const auto* tensor : {&batch.p_basis, &batch.q_basis, &batch.p_directions, &batch.q_directions})
+                    bytes += int64_t(tensor->nbytes());
+        }
+        return bytes;
     }
 
     void end_step()
@@ -256,46 +197,15 @@ private:
 
     void flip() { p_step_ = options_.kind == Compression::PowerSgd || !p_step_; }
 
-    Bucket make_bucket(const Arena& arena, size_t& place, int64_t begin, int64_t end)
+    [[nodiscard]] Bucket make_bucket(const Arena& arena, const LowRankBucket& plan) const
     {
-        const auto& slices = arena.slices();
-        const auto offset_after = [&](size_t last) {
-            return last + 1 < slices.size() ? slices[last + 1].offset : arena.numel();
-        };
-        struct Run {
-            size_t first = 0;
-            int64_t count = 0;
-            MatrixSize size;
-        };
-        std::vector<Run> runs;
-        std::vector<std::pair<int64_t, int64_t>> ranges;
-        int64_t p_size = 0, q_size = 0, rest_size = 0;
-        while (place < slices.size() && slices[place].offset < end) {
-            const size_t first = place;
-            const bool matrix = is_compressible(slices[first].shape, options_);
-            while (
-                place < slices.size() && slices[place].offset < end &&
-                (matrix ? slices[place].shape == slices[first].shape : !is_compressible(slices[place].shape, options_)))
-                ++place;
-            const auto count = static_cast<int64_t>(place - first);
-            if (matrix) {
-                runs.push_back({first, count, matrix_size(slices[first].shape, options_.rank)});
-                p_size += count * runs.back().size.rows * runs.back().size.rank;
-                q_size += count * runs.back().size.columns * runs.back().size.rank;
-            } else {
-                ranges.emplace_back(slices[first].offset, offset_after(place - 1));
-                rest_size += ranges.back().second - ranges.back().first;
-            }
-        }
-        GRADWIND_ASSERT((place < slices.size() ? slices[place].offset : arena.numel()) == end);
-        GRADWIND_ASSERT(begin < end);
         Bucket bucket;
         const auto options = arena.gradients().options();
-        bucket.p_message = at::zeros({aligned(p_size) + rest_size}, options);
-        bucket.q_message = at::zeros({aligned(q_size) + rest_size}, options);
-        bucket.q_factors = bucket.q_message.narrow(0, 0, q_size);
+        bucket.p_message = at::zeros({plan.p_message}, options);
+        bucket.q_message = at::zeros({plan.q_message}, options);
+        bucket.q_factors = bucket.q_message.narrow(0, 0, plan.q_factors);
         int64_t p_at = 0, q_at = 0;
-        for (const auto& run : runs) {
+        for (const auto& run : plan.runs) {
             bucket.batches.push_back(make_batch(arena, run.first, run.count, run.size));
             Batch& batch = bucket.batches.back();
             const auto [rows, columns, rank] = run.size;
@@ -306,9 +216,9 @@ private:
             batch.q.copy_(batch.q_directions); // the first basis: random, and the same on all ranks
             batch.p.copy_(batch.p_directions);
         }
-        p_at = aligned(p_at);
-        q_at = aligned(q_at);
-        for (const auto& [from, to] : ranges) {
+        p_at = plan.p_rest;
+        q_at = plan.q_rest;
+        for (const auto& [from, to] : plan.ranges) {
             bucket.rests.push_back({from, arena.gradients().narrow(0, from, to - from),
                                     bucket.p_message.narrow(0, p_at, to - from),
                                     bucket.q_message.narrow(0, q_at, to - from)});
@@ -391,26 +301,25 @@ private:
             orthonormalise(batch.p, batch.p_directions, batch.p_basis);
             step_q(batch);
         }
-        if (bucket.q_factors.numel() > 0)
-            world_.all_reduce_sum_(bucket.q_factors);
+        sum_(bucket.q_factors);
     }
 
     void sum_with_rest(Bucket& bucket, Side side)
     {
         for (auto& rest : bucket.rests)
             (side == Side::P ? rest.in_p : rest.in_q).copy_(rest.gradient);
-        world_.all_reduce_sum_(side == Side::P ? bucket.p_message : bucket.q_message);
+        sum_(side == Side::P ? bucket.p_message : bucket.q_message);
     }
 
-    const Group world_;
+    const WorldSum sum_;
     const CompressionOptions options_;
     std::vector<Bucket> buckets_;
     at::Tensor arena_, applied_;
     bool assembled_ = false;
 };
 
-LowRankExchange::LowRankExchange(Group world, const CompressionOptions& options, at::Device device)
-    : impl_(std::make_shared<Impl>(std::move(world), options)),
+LowRankExchange::LowRankExchange(WorldSum sum, const CompressionOptions& options, at::Device device)
+    : impl_(std::make_shared<Impl>(std::move(sum), options)),
       lane_(make_lane(device, [impl = impl_](size_t job) { impl->run(job); }))
 {
 }
@@ -448,6 +357,11 @@ std::function<bool()> LowRankExchange::probe(size_t bucket) const
 int64_t LowRankExchange::wire_bytes(size_t bucket) const
 {
     return impl_->wire_bytes(bucket);
+}
+
+int64_t LowRankExchange::buffer_bytes() const
+{
+    return impl_->buffer_bytes();
 }
 
 void LowRankExchange::end_step()

@@ -26,7 +26,7 @@ namespace gradwind::parallel::detail
 class LowRankExchange : public Exchange
 {
 public:
-    LowRankExchange(Group world, const CompressionOptions& options, at::Device device);
+    LowRankExchange(WorldSum sum, const CompressionOptions& options, at::Device device);
     ~LowRankExchange() override;
 
     /// Buckets end at ends of slices. Factors are kept, by name.
@@ -37,6 +37,7 @@ public:
     void wait(size_t bucket) override;
     [[nodiscard]] std::function<bool()> probe(size_t bucket) const override;
     [[nodiscard]] int64_t wire_bytes(size_t bucket) const override;
+    [[nodiscard]] int64_t buffer_bytes() const override;
     /// All buckets are summed: the next step is of the other kind.
     void end_step();
     /// The step that ended is not applied: its error and factors are dropped.
@@ -59,17 +60,5 @@ private:
     std::vector<uint64_t> tickets_;
     std::unique_ptr<Lane> lane_;
 };
-
-/// Whether compression pays for a tensor, as a matrix of its first dimension by the rest.
-[[nodiscard]] bool is_compressible(const std::vector<int64_t>& shape, const CompressionOptions& options);
-
-/// Order of the arena for compression: a few groups in order of readiness; in each first the matrices, equal shapes
-/// side by side, then the rest. @param shapes, ready_order  of all parameters, and indices into them
-[[nodiscard]] std::vector<size_t> low_rank_order(const std::vector<std::vector<int64_t>>& shapes,
-                                                 const std::vector<size_t>& ready_order,
-                                                 const CompressionOptions& options);
-
-/// Buckets of such an arena: one ends where a matrix follows something else.
-[[nodiscard]] std::vector<int64_t> low_rank_ends(const Arena& arena, const CompressionOptions& options);
 
 } // namespace gradwind::parallel::detail

@@ -48,6 +48,11 @@ public:
         return std::make_unique<C10dTicket>(group_->allreduce(tensors), tensors);
     }
 
+    [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override
+    {
+        return std::make_unique<C10dRepeatedSum>(group_, x);
+    }
+
     void all_gather(at::Tensor out, at::Tensor in, Rows rows) override
     {
         if (std::all_of(rows.begin(), rows.end(), [&](int64_t count) { return count == rows[0]; })) {

@@ -163,20 +163,6 @@ RankGrid make_rank_grid(const Group& world, int row_size, const std::string& nam
     });
 }
 
-void all_gather_into(const Group& group, const at::Tensor& out, const at::Tensor& x)
-{
-    GRADWIND_CHECK(x.dim() == 1 && x.is_contiguous() && out.is_contiguous() && out.scalar_type() == x.scalar_type() &&
-                       out.numel() == group.size() * x.numel(),
-                   ShapeError, "[all_gather] expected contiguous tensors, the result {} times as long, found {} and {}",
-                   group.size(), x.numel(), out.numel());
-    const at::NoGradGuard no_grad;
-    const std::vector<int64_t> rows(static_cast<size_t>(group.size()), x.numel());
-    if (group.size() == 1 && out.data_ptr() != x.data_ptr())
-        out.copy_(x);
-    group.state()->run(Verb::AllGather, static_cast<int64_t>(x.nbytes()),
-                       [&] { group.state()->backend->all_gather(out, x.detach(), rows); });
-}
-
 } // namespace detail
 
 Group connect_world(const Environment& environment, const WorldOptions& options)

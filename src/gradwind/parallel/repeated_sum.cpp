@@ -1,0 +1,39 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+#include "gradwind/parallel/repeated_sum.h"
+
+#include "gradwind/core/error.h"
+
+#include <ATen/core/Tensor.h>
+
+namespace gradwind::parallel::detail
+{
+
+RepeatedSum::RepeatedSum(const Group& group, at::Tensor x)
+    : group_(group.state()), bytes_(static_cast<int64_t>(x.nbytes()))
+{
+    GRADWIND_CHECK(x.is_contiguous(), ShapeError, "[all_reduce] a repeated sum needs a contiguous tensor");
+    if (group_->backend)
+        sum_ = group_->backend->repeated_sum(std::move(x));
+}
+
+void RepeatedSum::start()
+{
+    const auto start = [&] { sum_->start(); };
+    group_->run(Verb::AllReduce, bytes_, std::ref(start)); // a reference: nothing is allocated
+}
+
+void RepeatedSum::wait()
+{
+    if (!sum_)
+        return;
+    const auto wait = [&] { sum_->wait(); };
+    group_->wait(Verb::AllReduce, std::ref(wait));
+}
+
+std::function<bool()> RepeatedSum::probe() const
+{
+    return sum_ ? sum_->probe() : std::function<bool()>();
+}
+
+} // namespace gradwind::parallel::detail
