@@ -48,6 +48,54 @@ TEST(CommAccount, PredictedGradientBytesAreTheCountedOnes)
     }
 }
 
+TEST(CommAccount, PredictedCollectivesOfRowsOfRanksAreTheCountedOnes)
+{
+    const TinyTraining training;
+    if (testing::in_rank())
+        run_child(training);
+    struct Rows {
+        std::string name;
+        std::vector<std::string> overrides;
+        size_t n_collectives = 3;
+    };
+    const std::vector<Rows> kinds = {
+        {"zero", {"training.strategy.zero_group_size=2"}},
+        {"zero-of-all", {"training.strategy.zero_group_size=4", "training.strategy.wire_dtype=bf16"}, 2},
+        {"nodes", {"training.strategy.hierarchical=true"}},
+        {"nodes-factors",
+         {"training.strategy.hierarchical=true", "training.strategy.gradient_compression.kind=acp",
+          "training.strategy.gradient_compression.start_step=2"}}};
+    for (const auto& kind : kinds) {
+        SCOPED_TRACE(kind.name);
+        auto all = kind.overrides;
+        for (const char* text :
+             {"training.max_steps=5", "dataloader.batch_size.training=3", "training.strategy.bucket_cap_mb=0.004",
+              "system.hardware.num_nodes=2", "system.hardware.num_gpus_per_node=2"})
+            all.emplace_back(text);
+        start({.name = kind.name, .overrides = all, .n_processes = 4});
+        all.push_back("system.input.dataset=" + training.run_dir("tiny.zarr").string());
+        const auto predicted = predict_job_traffic(load_config({.file = training.config_file(), .overrides = all}),
+                                                   parallel::Layout({.nodes = 2, .gpus_per_node = 2}))
+                                   .step.exchange;
+        EXPECT_EQ(predicted.dense.calls.size(), kind.n_collectives);
+        const auto rows = rows_of(training.run_dir(kind.name), "train");
+        ASSERT_EQ(rows.size(), 5u);
+        for (const auto& row : rows) {
+            EXPECT_EQ(row.value("comm/world/all_reduce_bytes", 0.0), 0.0) << "gradients go by rows";
+            if (!predicted.compressed.empty() && row.at("step").get<int64_t>() > 2)
+                continue; // whose messages depend on the order of the gradients
+            for (const auto& call : predicted.dense.calls) {
+                if (row.at("step") == 1 && call.group == "zero" && call.verb == parallel::Verb::AllGather)
+                    continue; // moments move, too, once the order of the gradients is known
+                const auto name = "comm/" + call.group + "/" + parallel::name_of(call.verb);
+                EXPECT_EQ(row.value(name + "_calls", 0.0), double(call.calls)) << name << " " << row.at("step");
+                EXPECT_EQ(row.value(name + "_bytes", 0.0), double(call.bytes)) << name << " " << row.at("step");
+                EXPECT_FALSE(row.contains(name + "_exposed_s")) << "that is in the exposure of gradients";
+            }
+        }
+    }
+}
+
 /// A network and how a model group shares it.
 struct SharedNetwork {
     std::string name;

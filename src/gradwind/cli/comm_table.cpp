@@ -26,13 +26,13 @@ std::vector<std::string> comm_table(const train::CommTotals& totals)
     lines.push_back(fmt::format("communication of rank 0 in {} steps, and besides them (setup, log, validation, "
                                 "checkpoints):",
                                 totals.steps));
-    lines.push_back(fmt::format("  {:<10} {:<15} {:>11} {:>12} {:>11} {:>10} {:>12} {:>13} {:>12}", "group",
+    lines.push_back(fmt::format("  {:<12} {:<15} {:>11} {:>12} {:>11} {:>10} {:>12} {:>13} {:>12}", "group",
                                 "collective", "calls/step", "bytes/step", "exposed ms", "calls", "bytes",
                                 "calls besides", "bytes"));
     const auto n = double(std::max<int64_t>(1, totals.steps));
     for (const auto& row : totals.rows)
         lines.push_back(fmt::format(
-            "  {:<10} {:<15} {:>11.4g} {:>12} {:>11} {:>10} {:>12} {:>13} {:>12}", row.group,
+            "  {:<12} {:<15} {:>11.4g} {:>12} {:>11} {:>10} {:>12} {:>13} {:>12}", row.group,
             parallel::name_of(row.verb), double(row.step_calls) / n, bytes_text(double(row.step_bytes) / n),
             row.step_exposed_s > 0 ? fmt::format("{:.2f}", 1e3 * row.step_exposed_s / n) : "-", row.step_calls,
             bytes_text(double(row.step_bytes)), row.other_calls, bytes_text(double(row.other_bytes))));

@@ -3,6 +3,7 @@
 #include "gradwind/cli/plan_command.h"
 
 #include "gradwind/cli/comm_table.h"
+#include "gradwind/cli/exchange_table.h"
 #include "gradwind/cli/halo_table.h"
 #include "gradwind/cli/traffic_table.h"
 #include "gradwind/core/config_loader.h"
@@ -136,6 +137,8 @@ void write_traffic_json(const Plan& plan, json& result)
     result["gradients"] = {{"parameters", step.parameters},
                            {"bytes_per_step", step.gradient_bytes},
                            {"calls_per_step", step.gradient_calls}};
+    result["exchange"] = exchange_json(step.exchange);
+    result["memory"] = memory_json(step);
     if (!step.groups.empty())
         result["halos"] = halo_json(step, plan.copies());
     result["reading"] = {{"readers_of_a_sample", reading.n_readers},
@@ -216,7 +219,7 @@ void write_summary(const Plan& plan, std::ostream& out)
         out << fmt::format("learning rate    {:g}, not scaled (training.optimization.lr_scaling: none)\n",
                            plan.effective_lr());
     if (plan.traffic)
-        out << fmt::format("gradients        {} parameters: {} in {} all-reduces per step and rank ({} bytes)\n",
+        out << fmt::format("gradients        {} parameters: {} in {} buckets per step and rank ({} bytes)\n",
                            plan.traffic->step.parameters, bytes_text(double(plan.traffic->step.gradient_bytes)),
                            plan.traffic->step.gradient_calls, plan.traffic->step.gradient_bytes);
     else
@@ -225,6 +228,9 @@ void write_summary(const Plan& plan, std::ostream& out)
         return;
     write_reading(plan, out);
     const auto& step = plan.traffic->step;
+    for (const auto& table : {memory_table(step), exchange_table(step.exchange)})
+        for (const auto& line : table)
+            out << line << "\n";
     if (!step.groups.empty()) {
         out << fmt::format(
             "\nWhat {} processes that share a model exchange (halo rows over owned rows; interior: least "

@@ -53,16 +53,16 @@ std::vector<std::string> traffic_table(const train::JobTraffic& traffic)
     std::vector<std::string> lines;
     const auto rows = rows_of(traffic);
     if (!rows.empty())
-        lines.push_back(fmt::format("{:<10} {:<15} {:>26} {:>12} {:>26} {:>12}", "group", "collective",
+        lines.push_back(fmt::format("{:<12} {:<15} {:>26} {:>12} {:>26} {:>12}", "group", "collective",
                                     "a step, rank 0", "busiest", "a validation batch, rank 0", "busiest"));
     for (const auto& row : rows)
-        lines.push_back(fmt::format("{:<10} {:<15} {:>26} {:>12} {:>26} {:>12}", row.first.group,
+        lines.push_back(fmt::format("{:<12} {:<15} {:>26} {:>12} {:>26} {:>12}", row.first.group,
                                     parallel::name_of(row.first.verb), both(row.first.step),
                                     bytes_text(double(row.most_step)), both(row.first.validation_batch),
                                     bytes_text(double(row.most_validation_batch))));
-    if (!rows.empty() && !traffic.step.all_reduced)
-        lines.emplace_back("           gradients are summed by rows and columns of ranks or as factors: "
-                           "`gradient_bytes` in metrics.jsonl");
+    if (!rows.empty() && !traffic.step.exchange.compressed.empty())
+        lines.emplace_back(
+            "             and the exchange of gradients, above, of which steps have one kind or another");
     return lines;
 }
 

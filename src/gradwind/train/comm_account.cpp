@@ -30,7 +30,14 @@ CommAccount::CommAccount(const parallel::Groups& groups)
 {
     for (const auto* group : {&groups.world, &groups.model, &groups.reader, &groups.ensemble, &groups.subgroup})
         if (group->size() > 1)
-            meters_.push_back({.group = *group, .start = {}});
+            meters_.push_back({.group = *group, .is_exchange = group == &groups.world});
+}
+
+void CommAccount::add_exchange(const std::vector<parallel::Group>& groups)
+{
+    for (const auto& group : groups)
+        if (group.size() > 1)
+            meters_.push_back({.group = group, .is_exchange = true});
 }
 
 void CommAccount::begin()
@@ -63,7 +70,7 @@ std::vector<std::pair<std::string, double>> CommAccount::take_means(CommPhase ph
             const auto name = fmt::format("comm/{}/{}", meter.group.name(), parallel::name_of(Verb(verb)));
             result.emplace_back(name + "_calls", double(recent.verbs[verb].calls) / n);
             result.emplace_back(name + "_bytes", double(recent.verbs[verb].bytes) / n);
-            if (&meter != &meters_.front()) // what the world waits for is the gradients' exposure
+            if (!meter.is_exchange) // what gradients hold up is their exposure
                 result.emplace_back(name + "_exposed_s", recent.verbs[verb].wait_s / n);
         }
     }
@@ -82,7 +89,7 @@ CommTotals CommAccount::totals() const
             const auto &own = in_steps.verbs[verb], &rest = other.verbs[verb];
             if (own.calls + rest.calls > 0)
                 result.rows.push_back({meter.group.name(), Verb(verb), own.calls, own.bytes, rest.calls, rest.bytes,
-                                       &meter == &meters_.front() ? 0 : own.wait_s});
+                                       meter.is_exchange ? 0 : own.wait_s});
         }
     }
     return result;

@@ -19,8 +19,8 @@ struct CommTotal {
     parallel::Verb verb = parallel::Verb::AllReduce;
     int64_t step_calls = 0, step_bytes = 0;   ///< from the first forward pass to the update, over all steps
     int64_t other_calls = 0, other_bytes = 0; ///< setup, log, stop polls, validation, checkpoints
-    double step_exposed_s =
-        0; ///< held up in steps, on the host; 0 for the world, whose gradients have their own account
+    /// Held up in steps, on the host; 0 where gradients travel, which have their own account.
+    double step_exposed_s = 0;
 };
 
 /// The communication of one run on one rank.
@@ -40,10 +40,12 @@ class CommAccount
 {
 public:
     explicit CommAccount(const parallel::Groups& groups);
+    /// Groups that only the exchange of gradients and weights uses: what they hold up is in the account of gradients.
+    void add_exchange(const std::vector<parallel::Group>& groups);
     /// Phases follow each other: one ends before the next begins.
     void begin();
     void end(CommPhase phase);
-    /// `comm/<group>/<verb>_calls` and `_bytes`, for groups other than the world `_exposed_s`, means of the phases of
+    /// `comm/<group>/<verb>_calls` and `_bytes`, for groups of the model `_exposed_s`, means of the phases of
     /// this kind since the last call.
     [[nodiscard]] std::vector<std::pair<std::string, double>> take_means(CommPhase phase);
     [[nodiscard]] CommTotals totals() const;
@@ -52,7 +54,8 @@ private:
     static constexpr size_t kPhases = 2;
     struct Meter {
         parallel::Group group;
-        parallel::Traffic start;                           ///< at begin()
+        bool is_exchange = false;                          ///< gradients travel there
+        parallel::Traffic start{};                         ///< at begin()
         std::array<parallel::Traffic, kPhases> in_phase{}; ///< since the run began
         std::array<parallel::Traffic, kPhases> reported{}; ///< of in_phase
     };

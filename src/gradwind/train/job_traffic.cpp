@@ -31,7 +31,7 @@ public:
           losses_(make_losses(config, job_.settings, job_.training, job_.datasets, job_.graph)), cells_(cut_cells())
     {
         const auto& settings = job_.settings;
-        result_.step = predict_step_traffic(job_, layout.model_size());
+        result_.step = predict_step_traffic(job_, layout);
         step_ = {settings.training.batch_size * settings.accumulation, result_.step.passes};
         validation_ = {job_.validation ? settings.validation.batch_size : 0,
                        settings.task.validation_rollout.value_or(result_.step.passes)};
@@ -91,8 +91,9 @@ private:
     {
         if (layout_.world() == 1)
             return;
-        if (result_.step.all_reduced)
-            add("world", Verb::AllReduce, result_.step.gradient_bytes, 0);
+        if (result_.step.exchange.compressed.empty()) // else steps differ
+            for (const auto& call : result_.step.exchange.dense.calls)
+                add(call.group, call.verb, call.bytes, 0);
         if (rank == 0)
             add("world", Verb::Broadcast, result_.step.buffer_bytes, 0);
     }

@@ -25,8 +25,8 @@ struct JobTraffic {
 };
 
 /// Counts gradients, halos and heads of a shared model, members and fields of losses and metrics, cells that readers
-/// hand over, and buffers. Not what happens once: the order of gradients after the first step, sums for the log and at
-/// the end of a validation, checkpoints.
+/// hand over, and buffers. Not what happens once: the order of gradients (and of shared moments) after the first step,
+/// sums for the log and at the end of a validation, checkpoints.
 /// @throws ConfigError, DataError as outline_job(), and as building the losses
 [[nodiscard]] JobTraffic predict_job_traffic(const Config& config, const parallel::Layout& layout);
 

@@ -44,6 +44,7 @@ RunLoop::RunLoop(Job job, const TrainOptions& options, const Reference& referenc
               options.resume ? log_position(resumed) : std::nullopt),
       cadence_(job_.settings.checkpoint), poll_(job_.groups.world)
 {
+    account_.add_exchange(steps_.engine().groups());
     state_.seed = job_.settings.seed;
     state_.reference = reference;
     schedule_.lr = reference.effective_lr;

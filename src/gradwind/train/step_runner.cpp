@@ -32,30 +32,19 @@ std::vector<parallel::NamedParameter> trainable_parameters(const model::Forecast
     return result;
 }
 
-parallel::EngineOptions engine_options(const Config& config, std::vector<std::string> order)
+parallel::EngineOptions engine_options(const Config& config, const parallel::Layout& layout,
+                                       std::vector<std::string> order)
 {
     auto options = exchange_settings(config);
     options.order = std::move(order);
+    if (config.get<bool>("training.strategy.hierarchical", false))
+        options.node_size = layout.options().gpus_per_node;
     return options;
 }
-
-namespace
-{
-
-/// Nodes are those of the layout in effect: processes may be others than system.hardware asks for.
-parallel::EngineOptions options_of(const Job& job, std::vector<std::string> order)
-{
-    auto options = engine_options(job.config, std::move(order));
-    if (job.config.get<bool>("training.strategy.hierarchical", false))
-        options.node_size = job.groups.layout.options().gpus_per_node;
-    return options;
-}
-
-} // namespace
 
 StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
-    : job_(job), hooks_(hooks),
-      engine_(trainable_parameters(*job.model), job.groups.world, options_of(job, std::move(order))),
+    : job_(job), hooks_(hooks), engine_(trainable_parameters(*job.model), job.groups.world,
+                                        engine_options(job.config, job.groups.layout, std::move(order))),
       clock_(job.device), broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
 {
     engine_.broadcast_parameters();

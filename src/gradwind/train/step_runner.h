@@ -28,8 +28,10 @@ struct StepOutcome {
 
 /// The model's parameters as the gradient engine wants them, in order of registration.
 [[nodiscard]] std::vector<parallel::NamedParameter> trainable_parameters(const model::ForecastModel& model);
-/// What `training.strategy` says about buckets. @param order  of the arena, from an earlier run, or empty
-[[nodiscard]] parallel::EngineOptions engine_options(const Config& config, std::vector<std::string> order);
+/// What `training.strategy` says about buckets. Nodes are those of the layout in effect: processes may be others than
+/// system.hardware asks for. @param order  of the arena, from an earlier run, or empty
+[[nodiscard]] parallel::EngineOptions engine_options(const Config& config, const parallel::Layout& layout,
+                                                     std::vector<std::string> order);
 
 class StepRunner
 {

@@ -172,24 +172,39 @@ GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partit
     return result;
 }
 
+/// Ranks that share the optimiser's state add up the squares of their parts: a number in double.
+void add_norm(parallel::ExchangeBudget& exchange, at::Device device)
+{
+    auto& calls = exchange.dense.calls;
+    if (std::none_of(calls.begin(), calls.end(), [](const auto& call) { return call.group == "zero"; }))
+        return;
+    const auto verb = device.is_cpu() ? parallel::Verb::AllGather : parallel::Verb::AllReduce;
+    auto found = std::find_if(calls.begin(), calls.end(),
+                              [&](const auto& call) { return call.group == "zero" && call.verb == verb; });
+    if (found == calls.end())
+        found = calls.insert(calls.end(), {"zero", verb, 0, 0});
+    ++found->calls;
+    found->bytes += int64_t(sizeof(double));
+}
+
 } // namespace
 
-StepTraffic predict_step_traffic(const JobOutline& job, int model_size)
+StepTraffic predict_step_traffic(const JobOutline& job, const parallel::Layout& layout)
 {
     StepTraffic result;
-    auto parameters = trainable_parameters(*job.model);
+    const auto parameters = trainable_parameters(*job.model);
     for (const auto& parameter : parameters)
         result.parameters += parameter.tensor.numel();
-    auto options = engine_options(job.config, {});
-    result.all_reduced = options.zero_group_size == 1 && options.node_size == 1 &&
-                         options.compression.kind == parallel::Compression::None;
-    options.zero_group_size = options.node_size = 1; // there is one process here
-    options.compression.kind = parallel::Compression::None;
-    const parallel::GradientEngine engine(std::move(parameters), parallel::Group::self(), options);
-    const auto gradients = engine.flat_gradients();
-    const bool halved = options.wire == parallel::WireType::Bf16;
-    result.gradient_bytes = gradients.numel() * (halved ? 2 : int64_t(gradients.element_size()));
-    result.gradient_calls = int64_t(engine.bucket_ends().size());
+    const auto options = engine_options(job.config, layout, {});
+    result.exchange = parallel::exchange_budget(parameters, options, layout.world());
+    add_norm(result.exchange, tensor_like(job.config, job.settings).device());
+    const auto stored = int64_t(parameters.front().tensor.element_size());
+    const auto elements = result.exchange.gradients / stored;
+    result.gradient_bytes = elements * (options.wire == parallel::WireType::Bf16 ? 2 : stored);
+    result.gradient_calls = result.exchange.buckets;
+    result.moment_bytes = 2 * result.exchange.owned * stored;
+    result.first_step_bytes = result.exchange.parameters + result.exchange.gradients;
+    const int model_size = layout.model_size();
     if (model_size == 1 && job.config.get<bool>("training.strategy.broadcast_buffers", false))
         for (const auto& buffer : job.model->buffers())
             result.buffer_bytes += int64_t(buffer.nbytes());

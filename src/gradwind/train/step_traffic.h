@@ -4,6 +4,7 @@
 #pragma once
 #include "gradwind/core/config.h"
 #include "gradwind/model/shared_work.h"
+#include "gradwind/parallel/exchange_budget.h"
 #include "gradwind/parallel/layout.h"
 #include "gradwind/parallel/partition.h"
 
@@ -50,22 +51,23 @@ struct GroupTraffic {
     [[nodiscard]] int64_t forward_bytes_per_sample(int rank, int64_t element_bytes) const;
 };
 
-/// What every rank exchanges in one optimiser step, once the order of gradients is known.
+/// What every rank exchanges in one optimiser step, once the order of gradients is known, and holds for it.
 struct StepTraffic {
     int64_t parameters = 0;
-    int64_t gradient_bytes = 0; ///< with the gaps between tensors, which travel along; as they are on the wire
-    int64_t gradient_calls = 0; ///< buckets
-    /// Whether these are all-reduces of the world. Otherwise rows and columns of ranks sum them, or factors travel.
-    bool all_reduced = true;
+    int64_t gradient_bytes = 0;        ///< with the gaps between tensors, which travel along; as they are on the wire
+    int64_t gradient_calls = 0;        ///< buckets
+    parallel::ExchangeBudget exchange; ///< of gradients, and of weights where ranks share the optimiser's state
+    int64_t moment_bytes = 0;          ///< of AdamW
+    /// Once, while the arena is laid out in the order of the gradients, besides what is there all the time.
+    int64_t first_step_bytes = 0;
     int64_t buffer_bytes = 0;         ///< that rank 0 sends to all
     int64_t element_bytes = 4;        ///< of activations
     int64_t passes = 1;               ///< forward passes of a sample: the rollout of the first epoch
     std::vector<GroupTraffic> groups; ///< one for each partition; empty for a model on one process
 };
 
-/// Asks the model of a job and the gradient engine, which takes the model's parameters into an arena of its own.
-/// @param model_size  processes that share a model
-[[nodiscard]] StepTraffic predict_step_traffic(const JobOutline& job, int model_size);
+/// Asks the model of a job.
+[[nodiscard]] StepTraffic predict_step_traffic(const JobOutline& job, const parallel::Layout& layout);
 
 /// What the processes that read a sample between them decode of a date (cell_reader.h).
 struct ReadingPlan {
