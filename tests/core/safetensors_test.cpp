@@ -50,6 +50,19 @@ TEST(Safetensors, RoundTripKeepsBytesShapesAndMetadata)
     EXPECT_EQ(file.metadata().at("k"), "v");
 }
 
+TEST(Safetensors, LeavesTheTemporaryFilesOfOthersAlone)
+{
+    // As a process with the same number has them that runs in another container, or on another node.
+    const auto path = scratch("shared.safetensors");
+    const auto other = path.string() + ".tmp-" + std::to_string(::getpid()) + "-0";
+    std::ofstream(other) << "half of it";
+    write_safetensors(path, {}, {{"k", "v"}});
+    EXPECT_EQ(SafetensorsFile(path).metadata().at("k"), "v");
+    std::string text;
+    std::getline(std::ifstream(other), text);
+    EXPECT_EQ(text, "half of it");
+}
+
 TEST(Safetensors, RefusesDamagedFiles)
 {
     const auto path = scratch("bad.safetensors");

@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/core/safetensors.h"
 #include "gradwind/graph/statistics.h"
+#include "gradwind/parallel/process.h"
 
 #include <algorithm>
 #include <cmath>
@@ -62,21 +63,6 @@ std::pair<double, double> moments(const std::vector<float>& values)
         squares += (value - mean) * (value - mean);
     return {mean, std::sqrt(squares / static_cast<double>(values.size() - 1))};
 }
-
-class TemporaryFolder
-{
-public:
-    TemporaryFolder() : path(std::filesystem::temp_directory_path() / ("gradwind-graph-" + std::to_string(getpid())))
-    {
-        std::filesystem::create_directories(path);
-    }
-    ~TemporaryFolder()
-    {
-        std::error_code error;
-        std::filesystem::remove_all(path, error);
-    }
-    std::filesystem::path path;
-};
 
 } // namespace
 
@@ -150,10 +136,10 @@ TEST(SortByDestination, IsStableAndAPermutation)
 
 TEST(GraphFile, KeepsOrderAndValues)
 {
-    const TemporaryFolder folder;
+    const parallel::PrivateFolder folder;
     const Graph graph = build(section(2));
-    write_graph(graph, folder.path / "graph.safetensors");
-    const Graph read = read_graph(folder.path / "graph.safetensors");
+    write_graph(graph, folder.path() / "graph.safetensors");
+    const Graph read = read_graph(folder.path() / "graph.safetensors");
     ASSERT_EQ(read.nodes.size(), graph.nodes.size());
     ASSERT_EQ(read.edges.size(), graph.edges.size());
     for (const NodeSet& nodes : graph.nodes) {
@@ -174,13 +160,13 @@ TEST(GraphFile, KeepsOrderAndValues)
 
 TEST(GraphFile, RefusesEdgesToNodesThatDoNotExist)
 {
-    const TemporaryFolder folder;
+    const parallel::PrivateFolder folder;
     const std::vector<float> latlon(6, 0.1f);
     const std::vector<int64_t> index{0, 2, 1, 3};
     const std::vector<TensorBytes> tensors{
         {"nodes.a.latlon", DType::F32, {3, 2}, std::as_bytes(std::span(latlon))},
         {"edges.a.a.edge_index", DType::I64, {2, 2}, std::as_bytes(std::span(index))}};
-    const auto path = folder.path / "bad.safetensors";
+    const auto path = folder.path() / "bad.safetensors";
     write_safetensors(path, tensors);
     EXPECT_THROW((void)read_graph(path), DataError);
     ReadGraphOptions options;
@@ -190,23 +176,30 @@ TEST(GraphFile, RefusesEdgesToNodesThatDoNotExist)
 
 TEST(GraphCache, BuildsOnceAndReplacesDamagedFiles)
 {
-    const TemporaryFolder folder;
+    const parallel::PrivateFolder folder;
     const Config config = Config::from_json(section(1), "test");
     const std::string key = graph_key(config, {});
     EXPECT_EQ(key.size(), 64u);
     EXPECT_NE(key, graph_key(Config::from_json(section(2), "test"), {}));
-    const std::filesystem::path file = folder.path / ("graph-" + key + ".safetensors");
+    const std::filesystem::path file = folder.path() / ("graph-" + key + ".safetensors");
     const pid_t child = fork(); // another process at the same time
-    const Graph built = load_or_build(config, {}, folder.path);
-    if (child == 0)
-        _exit(built.edges.size() == 3 ? 0 : 1);
+    if (child == 0) {
+        // Nothing may leave this block: the other tests and the folder belong to the parent.
+        try {
+            _exit(load_or_build(config, {}, folder.path()).edges.size() == 3 ? 0 : 1);
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "child: %s\n", error.what());
+            _exit(2);
+        }
+    }
+    const Graph built = load_or_build(config, {}, folder.path());
     int status = -1;
     ASSERT_EQ(waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
     EXPECT_TRUE(std::filesystem::exists(file));
-    EXPECT_EQ(load_or_build(config, {}, folder.path).edges.at(0).src, built.edges.at(0).src);
+    EXPECT_EQ(load_or_build(config, {}, folder.path()).edges.at(0).src, built.edges.at(0).src);
     std::filesystem::resize_file(file, 100);
-    EXPECT_EQ(load_or_build(config, {}, folder.path).edges.at(0).src, built.edges.at(0).src);
+    EXPECT_EQ(load_or_build(config, {}, folder.path()).edges.at(0).src, built.edges.at(0).src);
     EXPECT_GT(std::filesystem::file_size(file), 100u);
 }
 

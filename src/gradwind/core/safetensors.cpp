@@ -275,12 +275,17 @@ namespace
 class PendingFile
 {
 public:
-    explicit PendingFile(const std::filesystem::path& path)
-        : path_(path), temporary_(fmt::format("{}.tmp-{}", path.string(), ::getpid())),
-          fd_(::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644))
+    explicit PendingFile(const std::filesystem::path& path) : path_(path)
     {
-        if (fd_ < 0)
-            fail("create");
+        // A process of another node, or of another container, may have this number too and write the same file.
+        for (int attempt = 0; fd_ < 0; ++attempt) {
+            temporary_ = fmt::format("{}.tmp-{}-{}", path.string(), ::getpid(), attempt);
+            fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+            if (fd_ < 0 && errno != EEXIST) {
+                temporary_.clear();
+                fail("create");
+            }
+        }
     }
     PendingFile(const PendingFile&) = delete;
     PendingFile& operator=(const PendingFile&) = delete;
@@ -322,7 +327,8 @@ private:
         if (fd_ >= 0)
             ::close(fd_);
         fd_ = -1;
-        ::unlink(temporary_.c_str());
+        if (!temporary_.empty())
+            ::unlink(temporary_.c_str());
         throw DataError(
             fmt::format("[file] cannot {} {}: {}; nothing was changed", action, path_.string(), std::strerror(reason)));
     }
@@ -340,7 +346,7 @@ private:
 
     std::filesystem::path path_;
     std::string temporary_;
-    int fd_;
+    int fd_ = -1;
 };
 
 } // namespace
