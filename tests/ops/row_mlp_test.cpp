@@ -132,6 +132,27 @@ TEST(RowMlp, EachResultAloneHasItsGradients)
     expect_near(gradient(message.by_rows().sums), gradient(message.plain().sums), 1e-13);
 }
 
+TEST(RowMlp, SourcesMayArriveUntilTheyAreRead)
+{
+    using At = RowMlpOperand::At;
+    const Message message(at::kDouble);
+    const auto expected = message.by_rows();
+    const auto late = at::full({40, 17}, std::nan(""), at::kDouble);
+    int64_t calls = 0;
+    const auto arrive = [&] {
+        ++calls;
+        late.copy_(message.leaves[1].detach());
+    };
+    const auto result = row_mlp(
+        message.weights,
+        {{message.leaves[0], At::Destination}, {late.variable_data(), At::Source}, {message.leaves[2]}},
+        {.edges = &message.index, .residual = 2, .sums = RowMlpOptions::Sums::AtDestination, .before_sources = arrive});
+    EXPECT_TRUE(at::equal(result.rows, expected.rows));
+    EXPECT_TRUE(at::equal(result.sums, expected.sums));
+    (result.rows.sum() + result.sums.sum()).backward();
+    EXPECT_EQ(calls, 1);
+}
+
 TEST(RowMlp, ThreadsChangeNoBit)
 {
     const auto threads = at::get_num_threads();

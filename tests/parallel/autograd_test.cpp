@@ -166,6 +166,30 @@ GRADWIND_MULTIRANK_TEST(HaloExchange, SumsOverEdgesAreThoseOfOneProcess, RankCou
     EXPECT_TRUE(at::equal(x.grad(), rows_of(one.grad().unsqueeze(0), example.sources, world.rank())));
 }
 
+GRADWIND_MULTIRANK_TEST(HaloExchange, OwnRowsAreUsedWhileOthersTravel, RankCounts{1, 2, 3, 4})
+{
+    const Example example(world.size());
+    const auto plan = example.plan(world.rank());
+    const HaloExchange halo(world, plan, 2, at::kCPU);
+    const auto x = rows_of(numbers(3, {2, 9, 4}), example.sources, world.rank()).requires_grad_(true);
+    const auto weight = numbers(20 + world.rank(), {2 * (plan.n_owned + plan.n_halo()), 4});
+    (halo(x).square() * weight).sum().backward();
+    const auto expected = x.grad().clone();
+    x.mutable_grad() = at::Tensor();
+
+    const auto arrival = halo.start(x);
+    const auto own = arrival.own();
+    EXPECT_TRUE(at::equal(own, x));
+    const auto early = own.square(); // keeps what lies beside the rows that are still to come
+    const auto rows = arrival.rows();
+    EXPECT_EQ(rows.data_ptr(), own.data_ptr());
+    arrival.finish();
+    arrival.finish(); // nothing more to do
+    EXPECT_TRUE(at::equal(rows.detach(), halo(x).detach()));
+    ((rows.square() * weight).sum() + 2 * early.sum()).backward();
+    EXPECT_TRUE(at::equal(x.grad(), expected + 4 * x.detach()));
+}
+
 GRADWIND_MULTIRANK_TEST(HaloExchange, ARecomputedRegionDoesNotExchangeAgain, RankCounts{2, 3})
 {
     const Example example(world.size());

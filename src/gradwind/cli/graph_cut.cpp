@@ -4,6 +4,7 @@
 
 #include "gradwind/cli/comm_table.h"
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/interior.h"
 
 #include <nlohmann/json.hpp>
 
@@ -65,6 +66,8 @@ std::vector<EdgeCut> cut_graph(const graph::Graph& graph, const CutOptions& opti
                 cut.source = edges.source;
                 cut.target = edges.target;
                 cut.halo = parallel::count_halo(sources, targets, edges.src, edges.dst);
+                cut.interior_share = parallel::least_interior_share(
+                    parallel::count_interior(sources, targets, edges.src, edges.dst), targets);
                 cut.layer_bytes = cut.halo.worst_halo() * row_bytes;
                 cut.all_gather_bytes = (sources.n_rows() - *std::min_element(sizes.begin(), sizes.end())) * row_bytes;
                 cut.source_imbalance = imbalance(sources);
@@ -78,18 +81,20 @@ std::vector<EdgeCut> cut_graph(const graph::Graph& graph, const CutOptions& opti
 void print_cuts(const std::vector<EdgeCut>& cuts, const CutOptions& options, std::ostream& out)
 {
     out << fmt::format(
-        "Halo rows over owned rows, mean and worst process; what the busiest process receives in a layer "
-        "({} channels of\n{} bytes) and what an all-gather of the sources would be; most nodes and "
-        "edges of a process over the mean\n\n",
+        "Halo rows over owned rows, mean and worst process; interior: least share of a process's targets that need no "
+        "halo;\nwhat the busiest process receives in a layer ({} channels of {} bytes) and what an all-gather of the "
+        "sources\nwould be; most nodes and edges of a process over the mean\n\n",
         options.channels, options.element_bytes);
-    out << fmt::format("{:>3} {:<10} {:<16} {:>6} {:>6} {:>10} {:>10} {:>5} {:>8} {:>8} {:>6}\n", "M", "partition",
-                       "edges", "mean", "worst", "layer", "all-gather", "from", "sources", "targets", "edges");
+    out << fmt::format("{:>3} {:<10} {:<16} {:>6} {:>6} {:>8} {:>10} {:>10} {:>5} {:>8} {:>8} {:>6}\n", "M",
+                       "partition", "edges", "mean", "worst", "interior", "layer", "all-gather", "from", "sources",
+                       "targets", "edges");
     for (const auto& cut : cuts)
         out << fmt::format(
-            "{:>3} {:<10} {:<16} {:>5.1f}% {:>5.1f}% {:>10} {:>10} {:>5} {:>8.3f} {:>8.3f} {:>6.3f}\n", cut.n_parts,
-            name_of(cut.partition), cut.source + "->" + cut.target, 100 * cut.halo.mean_ratio(),
-            100 * cut.halo.worst_ratio(), bytes_text(double(cut.layer_bytes)), bytes_text(double(cut.all_gather_bytes)),
-            cut.halo.most_neighbours(), cut.source_imbalance, cut.target_imbalance, cut.halo.edge_imbalance());
+            "{:>3} {:<10} {:<16} {:>5.1f}% {:>5.1f}% {:>7.1f}% {:>10} {:>10} {:>5} {:>8.3f} {:>8.3f} {:>6.3f}\n",
+            cut.n_parts, name_of(cut.partition), cut.source + "->" + cut.target, 100 * cut.halo.mean_ratio(),
+            100 * cut.halo.worst_ratio(), 100 * cut.interior_share, bytes_text(double(cut.layer_bytes)),
+            bytes_text(double(cut.all_gather_bytes)), cut.halo.most_neighbours(), cut.source_imbalance,
+            cut.target_imbalance, cut.halo.edge_imbalance());
 }
 
 nlohmann::json to_json(const std::vector<EdgeCut>& cuts)
@@ -102,6 +107,7 @@ nlohmann::json to_json(const std::vector<EdgeCut>& cuts)
                           {"target", cut.target},
                           {"halo_ratio_mean", cut.halo.mean_ratio()},
                           {"halo_ratio_worst", cut.halo.worst_ratio()},
+                          {"interior_share", cut.interior_share},
                           {"layer_bytes", cut.layer_bytes},
                           {"all_gather_bytes", cut.all_gather_bytes},
                           {"neighbours", cut.halo.most_neighbours()},

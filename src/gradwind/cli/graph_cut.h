@@ -19,6 +19,8 @@ struct EdgeCut {
     parallel::PartitionKind partition = parallel::PartitionKind::Contiguous;
     std::string source, target;
     parallel::HaloCount halo;
+    /// Targets that need none of the halo over all, of the process that has least of them.
+    double interior_share = 1;
     int64_t layer_bytes = 0;                           ///< that the busiest process receives in a layer
     int64_t all_gather_bytes = 0;                      ///< the same if it were given all sources
     double source_imbalance = 1, target_imbalance = 1; ///< most nodes of a process over the mean

@@ -62,10 +62,15 @@ GnnBlock::GnnBlock(const GnnOptions& options, EdgeEmbedding embedding) : channel
         conv->register_module("edge_mlp", std::make_shared<Mlp>(mlp_options(options, 3 * c, c, Hidden::AsChannels)));
 }
 
-GnnBlock::Result GnnBlock::forward(const at::Tensor& x_src, const at::Tensor& x_dst, const at::Tensor& e,
-                                   const std::vector<ops::EdgeIndex>& chunks) const
+GnnBlock::Result GnnBlock::forward(const parallel::HaloExchange::Arrival& sources, const at::Tensor& x_dst,
+                                   const at::Tensor& e, const std::vector<ops::EdgeIndex>& chunks) const
 {
     const bool by_rows = edge_mlp_->by_rows(e);
+    const auto x_src = sources.rows();
+    if (!by_rows)
+        sources.finish();
+    // The first product is that of the destinations, which needs no halo.
+    const auto arrive = sources.is_identity() ? std::function<void()>() : [&sources] { sources.finish(); };
     at::Tensor sums;
     std::vector<at::Tensor> updated;
     int64_t begin = 0;
@@ -79,7 +84,10 @@ GnnBlock::Result GnnBlock::forward(const at::Tensor& x_src, const at::Tensor& x_
         if (by_rows) {
             const auto message =
                 ops::row_mlp(edge_mlp_->row_weights(), {{x_dst, At::Destination}, {x_src, At::Source}, {own}},
-                             {&edges, 2, ops::RowMlpOptions::Sums::AtDestination});
+                             {.edges = &edges,
+                              .residual = 2,
+                              .sums = ops::RowMlpOptions::Sums::AtDestination,
+                              .before_sources = arrive});
             add(message.rows, message.sums);
             continue;
         }
@@ -143,10 +151,13 @@ Mapper::Result GnnForwardMapper::forward(const at::Tensor& src, const at::Tensor
     const auto mode = intermediates(options_, *block_, dst);
     const auto run = [this, own = edges.for_region(mode)](const TensorList& inputs) -> TensorList {
         own.sources.begin_run();
-        const auto e = embed(*emb_edges_, inputs[2], own.copies);
         const auto x_src = emb_nodes_src_->forward(inputs[0]);
+        const auto arrival = own.sources.start(x_src);
+        // What needs no halo, while it travels.
+        const auto e = embed(*emb_edges_, inputs[2], own.copies);
         const auto x_dst = emb_nodes_dst_->forward(inputs[1]);
-        return {block_->update_source(x_src), block_->forward(own.sources(x_src), x_dst, e, own.chunks).dst};
+        const auto updated = block_->update_source(x_src);
+        return {updated, block_->forward(arrival, x_dst, e, own.chunks).dst};
     };
     const auto out = ops::region(mode, run, {src, dst, edges.features}, parameters());
     return {out[0], out[1]};
@@ -174,9 +185,9 @@ Mapper::Result GnnBackwardMapper::forward(const at::Tensor& src, const at::Tenso
     const auto mode = intermediates(options_, *block_, dst);
     const auto run = [this, own = edges.for_region(mode)](const TensorList& inputs) -> TensorList {
         own.sources.begin_run();
+        const auto arrival = own.sources.start(inputs[0]);
         const auto e = embed(*emb_edges_, inputs[2], own.copies);
-        const auto x_src = own.sources(inputs[0]);
-        return {node_data_extractor_->forward(block_->forward(x_src, inputs[1], e, own.chunks).dst)};
+        return {node_data_extractor_->forward(block_->forward(arrival, inputs[1], e, own.chunks).dst)};
     };
     const auto out = ops::region(mode, run, {src, dst, edges.features}, parameters());
     return {{}, out[0]};
@@ -228,8 +239,9 @@ std::vector<at::Tensor> GnnProcessor::run_layers(int64_t first, int64_t last, co
     // gradients have the same order with and without recomputation.
     for (int64_t i = first; i < last; ++i) {
         const auto run = [block = blocks_[size_t(i)], i, edges](const TensorList& in) -> TensorList {
+            const auto arrival = edges.sources.start(in[0]);
             const auto edge = i == 0 ? block->embed_edges(in[1], edges.copies) : in[1];
-            const auto next = block->forward(edges.sources(in[0]), in[0], edge, edges.chunks);
+            const auto next = block->forward(arrival, in[0], edge, edges.chunks);
             return {next.dst, next.edge};
         };
         state = ops::region(ops::Intermediates::Keep, run, state, blocks_[size_t(i)]->parameters());

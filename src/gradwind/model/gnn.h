@@ -29,10 +29,10 @@ public:
         at::Tensor dst;  ///< [n_dst, channels]
         at::Tensor edge; ///< [n_edges, channels]
     };
-    /// @param x_src [n_src, channels], with the halo where the model is sharded
+    /// @param sources [n_src, channels], whose halo may still be on its way where the model is sharded
     /// @param e [n_edges, channels], edges sorted by destination
-    [[nodiscard]] Result forward(const at::Tensor& x_src, const at::Tensor& x_dst, const at::Tensor& e,
-                                 const std::vector<ops::EdgeIndex>& chunks) const;
+    [[nodiscard]] Result forward(const parallel::HaloExchange::Arrival& sources, const at::Tensor& x_dst,
+                                 const at::Tensor& e, const std::vector<ops::EdgeIndex>& chunks) const;
     /// node_mlp([x, x]) + x: what an encoder does to its source nodes.
     [[nodiscard]] at::Tensor update_source(const at::Tensor& x_src) const;
     /// Edge features [n, edge_width] to [copies * n, channels]. Only with an embedding of its own.

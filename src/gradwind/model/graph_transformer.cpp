@@ -122,7 +122,8 @@ Mapper::Result GraphTransformerForwardMapper::forward(const at::Tensor& src, con
     const auto layer = [this, heads](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
                                      const ops::EdgeIndex& index) {
         const auto x = emb_nodes_dst_->forward(rows);
-        return block_->forward(sources, block_->normalise_destinations(x), x, features, index, heads.get());
+        return block_->forward(sources, block_->queries(block_->normalise_destinations(x)), x, features, index,
+                               heads.get());
     };
     const auto parameters = joined(emb_nodes_dst_->parameters(), block_->other_parameters());
     const TensorList inputs = {source_rows(own.front(), edges), dst, edge_rows(edges)};
@@ -172,7 +173,8 @@ Mapper::Result GraphTransformerBackwardMapper::forward(const at::Tensor& src, co
     const auto layer = [this, heads](const at::Tensor& sources, const at::Tensor& rows, const at::Tensor& features,
                                      const ops::EdgeIndex& index) {
         const auto x = emb_nodes_dst_->forward(rows);
-        const auto y = block_->forward(sources, block_->normalise_destinations(x), x, features, index, heads.get());
+        const auto y = block_->forward(sources, block_->queries(block_->normalise_destinations(x)), x, features, index,
+                                       heads.get());
         return extract_->forward(extract_norm_->forward(y));
     };
     const auto parameters = joined(joined(emb_nodes_dst_->parameters(), block_->other_parameters()),
@@ -245,12 +247,10 @@ GraphTransformerProcessor::run_layers(int64_t first, int64_t last, const EdgeInp
     for (int64_t i = first; i < last; ++i) {
         const auto run = [block = blocks_[size_t(i)], edges, heads](const TensorList& in) -> TensorList {
             const auto cond = in.size() > 2 ? in[2] : at::Tensor();
-            const auto normalised = block->normalise_destinations(in[0], cond);
-            const auto sources = source_rows(normalised, edges);
-            // Of a shared model the own rows lie first among the sources: the layer keeps them once for both.
-            const bool extended = sources.size(0) > normalised.size(0);
-            const auto own = extended ? sources.narrow(0, 0, normalised.size(0)) : normalised;
-            TensorList out = {block->forward(sources, own, in[0], in[1], edges.chunks.front(), heads.get(), cond)};
+            const auto arrival = edges.sources.start(block->normalise_destinations(in[0], cond));
+            const auto queries = block->queries(arrival.own()); // while the halo travels
+            TensorList out = {
+                block->forward(arrival.wait(), queries, in[0], in[1], edges.chunks.front(), heads.get(), cond)};
             for (size_t k = 1; k < in.size(); ++k)
                 out.push_back(in[k].view_as(in[k]));
             return out;

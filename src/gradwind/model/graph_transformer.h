@@ -47,15 +47,23 @@ public:
     [[nodiscard]] at::Tensor normalise_sources(const at::Tensor& x, const at::Tensor& cond = {}) const;
     [[nodiscard]] at::Tensor normalise_destinations(const at::Tensor& x, const at::Tensor& cond = {}) const;
 
-    /// @param sources      [n_src, channels], normalised
+    /// What attention takes of the destinations; it needs no sources, so they may still be on their way.
+    struct Queries {
+        at::Tensor query; ///< [n_dst, heads, depth]
+        at::Tensor self;  ///< [n_dst, attention channels]
+    };
     /// @param destinations [n_dst, channels], normalised
+    [[nodiscard]] Queries queries(const at::Tensor& destinations) const;
+
+    /// @param sources      [n_src, channels], normalised
+    /// @param queries      of the destinations
     /// @param x            [n_dst, channels], the destinations before their normalisation
     /// @param features     [n_edges, edge_width]
     /// @param heads        where ranks share by heads: nodes are this rank's then, edges and features all there are;
     ///                     null where this process has all heads
     /// @param cond         of the destinations, for the normalisation before the perceptron
     /// @return [n_dst, channels]
-    [[nodiscard]] at::Tensor forward(const at::Tensor& sources, const at::Tensor& destinations, const at::Tensor& x,
+    [[nodiscard]] at::Tensor forward(const at::Tensor& sources, const Queries& queries, const at::Tensor& x,
                                      const at::Tensor& features, const ops::EdgeIndex& edges,
                                      const HeadSharing::Exchanges* heads, const at::Tensor& cond = {}) const;
     /// Whether so little is kept for tensors like this one that a layer need not be computed again in backward.
@@ -67,9 +75,9 @@ public:
 
 private:
     [[nodiscard]] at::Tensor edge_features(const at::Tensor& features) const;
-    [[nodiscard]] at::Tensor attend(const at::Tensor& sources, const at::Tensor& destinations,
-                                    const at::Tensor& features, const ops::EdgeIndex& edges,
-                                    const HeadSharing::Exchanges* heads) const;
+    [[nodiscard]] at::Tensor by_heads(const at::Tensor& x) const;
+    [[nodiscard]] at::Tensor attend(const at::Tensor& sources, const Queries& queries, const at::Tensor& features,
+                                    const ops::EdgeIndex& edges, const HeadSharing::Exchanges* heads) const;
     int64_t heads_;
     LayerKernels kernels_;
     std::shared_ptr<Linear> lin_key_, lin_query_, lin_value_, lin_self_, lin_edge_, projection_, edge_pre_;

@@ -72,22 +72,30 @@ at::Tensor GraphTransformerBlock::edge_features(const at::Tensor& features) cons
     return edge_pre_ ? ops::activate(edge_pre_->forward(features), kernels_.activation) : features;
 }
 
-at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Tensor& destinations,
-                                         const at::Tensor& features, const ops::EdgeIndex& edges,
-                                         const HeadSharing::Exchanges* heads) const
+at::Tensor GraphTransformerBlock::by_heads(const at::Tensor& x) const
+{
+    return x.view({x.size(0), heads_, x.size(1) / heads_});
+}
+
+GraphTransformerBlock::Queries GraphTransformerBlock::queries(const at::Tensor& destinations) const
 {
     const auto of_destinations = both(*lin_query_, *lin_self_, destinations).unbind(1);
+    const auto query = by_heads(of_destinations[0]);
+    return {q_norm_ ? q_norm_->forward(query) : query, of_destinations[1]};
+}
+
+at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const Queries& queries, const at::Tensor& features,
+                                         const ops::EdgeIndex& edges, const HeadSharing::Exchanges* heads) const
+{
     const auto of_sources = both(*lin_key_, *lin_value_, sources).unbind(1);
-    const auto by_heads = [this](const at::Tensor& x) { return x.view({x.size(0), heads_, x.size(1) / heads_}); };
-    auto q = by_heads(of_destinations[0]), k = by_heads(of_sources[0]);
-    if (q_norm_) {
-        q = q_norm_->forward(q);
+    const auto& q = queries.query;
+    auto k = by_heads(of_sources[0]);
+    if (k_norm_)
         k = k_norm_->forward(k);
-    }
-    auto v = by_heads(of_sources[1]);
+    const auto v = by_heads(of_sources[1]);
     ops::EdgeTerm term{edge_features(features), lin_edge_->weight, lin_edge_->bias};
     if (!heads)
-        return ops::edge_attention(q, k, v, term, edges) + of_destinations[1];
+        return ops::edge_attention(q, k, v, term, edges) + queries.self;
     const auto depth = q.size(2);
     const auto own = heads->sources.own_heads();
     const auto own_heads = [&](const at::Tensor& x) { return x.view({-1, own.size, depth}); };
@@ -96,14 +104,14 @@ at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const at::Te
     term.bias = term.bias.narrow(0, own.begin * depth, own.size * depth);
     const auto sums = ops::edge_attention(own_heads(heads->destinations.to_heads(q.flatten(1))), own_heads(of_keys[0]),
                                           own_heads(of_keys[1]), term, edges);
-    return heads->destinations.to_rows(sums) + of_destinations[1];
+    return heads->destinations.to_rows(sums) + queries.self;
 }
 
-at::Tensor GraphTransformerBlock::forward(const at::Tensor& sources, const at::Tensor& destinations,
-                                          const at::Tensor& x, const at::Tensor& features, const ops::EdgeIndex& edges,
+at::Tensor GraphTransformerBlock::forward(const at::Tensor& sources, const Queries& queries, const at::Tensor& x,
+                                          const at::Tensor& features, const ops::EdgeIndex& edges,
                                           const HeadSharing::Exchanges* heads, const at::Tensor& cond) const
 {
-    const auto y = projection_->forward(attend(sources, destinations, features, edges, heads)) + x;
+    const auto y = projection_->forward(attend(sources, queries, features, edges, heads)) + x;
     return node_dst_mlp_->forward(norm_mlp_->forward(y, cond)) + y;
 }
 

@@ -223,6 +223,7 @@ private:
     {
         for (size_t k = 0; k < projected_.size(); ++k) {
             auto& projection = projections_[k];
+            state_.prepare(state_.at[projected_[k]]);
             const auto n = tensors_[projected_[k]].size(0);
             auto out = memory(n * row_stride(projection.linear.out));
             projection.out = out.get();
@@ -458,7 +459,9 @@ RowMlpResult row_mlp(const RowMlpWeights& weights, const std::vector<RowMlpOpera
     if (options.edges)
         state->edges = *options.edges;
     check_shapes(*state, tensors);
+    state->before_sources = options.before_sources;
     const auto out = RowMlp::apply(at::TensorList(tensors), state);
+    state->before_sources = nullptr;
     return {out[0], state->sums ? out[1] : at::Tensor()};
 }
 

@@ -5,6 +5,7 @@
 #include "gradwind/ops/activation.h"
 #include "gradwind/ops/edge_index.h"
 
+#include <functional>
 #include <optional>
 
 namespace gradwind::ops
@@ -30,6 +31,8 @@ struct RowMlpOptions {
     const EdgeIndex* edges = nullptr; ///< rows are edges; needed for operands at nodes and for sums
     std::optional<size_t> residual;   ///< operand at rows, as wide as the result, that is added to it
     enum class Sums { None, AtDestination } sums = Sums::None;
+    /// Called once in forward, before operands at sources are read: what they lack may arrive until then.
+    std::function<void()> before_sources = {};
 };
 
 struct RowMlpResult {

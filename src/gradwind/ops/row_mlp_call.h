@@ -19,7 +19,14 @@ struct RowMlpCall : torch::CustomClassHolder {
     size_t n_layers = 0;
     double epsilon = 0;
     at::ScalarType precision = at::kFloat; ///< that matrix products and results have
+    std::function<void()> before_sources;  ///< as in the options, during the forward call only
 
+    /// To be called before the rows of an operand are read.
+    void prepare(RowMlpOperand::At place) const
+    {
+        if (before_sources && place == RowMlpOperand::At::Source)
+            before_sources();
+    }
     [[nodiscard]] size_t weight(size_t layer) const { return at.size() + layer; }
     [[nodiscard]] size_t bias(size_t layer) const { return at.size() + n_layers + layer; }
     [[nodiscard]] size_t norm_weight() const { return at.size() + 2 * n_layers; }

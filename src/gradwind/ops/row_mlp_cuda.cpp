@@ -81,8 +81,10 @@ public:
         if (call.norm)
             norm_ = {tensors[call.norm_weight()].data_ptr<float>(), tensors[call.norm_bias()].data_ptr<float>(),
                      float(call.epsilon)};
-        for (const auto& input : projected_)
+        for (const auto& input : projected_) {
+            call.prepare(call.at[input.operand]);
             tables_.push_back(at::mm(prepared(tensors[input.operand], call.precision), input.weight.t()));
+        }
     }
 
     variable_list forward()

@@ -31,9 +31,8 @@ struct HaloState {
 /// One call: what is under way in either direction.
 struct HaloCall {
     std::shared_ptr<const HaloState> state;
-    Work arriving;              ///< forward
-    PendingRows returning;      ///< backward
-    at::Tensor received_before; ///< what the first run of a region received; undefined in the first run
+    PendingRows arriving;  ///< forward; complete from the start where the first run of a region received the rows
+    PendingRows returning; ///< backward
 };
 
 /// Rows that the calls of a region received in its first run.
@@ -134,17 +133,20 @@ std::vector<int64_t> as_vector(std::span<const int64_t> values)
 
 using SharedCall = std::shared_ptr<HaloCall>;
 
-/// Sends; the result is complete once the call's forward work is.
+/// Sends; the result is x with room for the halo behind it.
 struct StartHalo : torch::autograd::Function<StartHalo> {
     static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const SharedCall& call)
     {
         keep(context, call);
         const auto& state = *call->state;
-        if (call->received_before.defined())
-            return call->received_before.variable_data();
-        auto pending = state.group.all_to_all_async(x.index_select(0, state.send), state.send_rows, state.receive_rows);
-        call->arriving = std::move(pending.work);
-        return pending.rows;
+        if (!call->arriving.rows.defined())
+            call->arriving =
+                state.group.all_to_all_async(x.index_select(0, state.send), state.send_rows, state.receive_rows);
+        auto shape = x.sizes().vec();
+        shape[0] = state.n_in + state.n_received;
+        auto rows = at::empty(shape, x.options());
+        rows.narrow(0, 0, state.n_in).copy_(x);
+        return rows;
     }
     /// The reverse exchange was started by FinishHalo; every other gradient that is ready comes before this one.
     static variable_list backward(AutogradContext* context, const variable_list& gradients)
@@ -153,6 +155,7 @@ struct StartHalo : torch::autograd::Function<StartHalo> {
         const auto& state = *call->state;
         call->returning.work.wait();
         const auto rows = std::exchange(call->returning.rows, {});
+        GRADWIND_CHECK(rows.defined(), InternalError, "[halo_exchange] own rows were used without those of the halo");
         auto shape = gradients[0].sizes().vec();
         shape[0] = state.n_in;
         auto sum = at::zeros(shape, gradients[0].options());
@@ -163,17 +166,16 @@ struct StartHalo : torch::autograd::Function<StartHalo> {
                 sum.index_add_(0, state.send.narrow(0, begin, count), rows.narrow(0, begin, count));
             begin += count;
         }
-        return {sum, {}};
+        return {sum.add_(gradients[0].narrow(0, 0, state.n_in)), {}};
     }
 };
 
+/// The same rows, to be used as sources.
 struct FinishHalo : torch::autograd::Function<FinishHalo> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& received,
-                              const SharedCall& call)
+    static at::Tensor forward(AutogradContext* context, const at::Tensor& rows, const SharedCall& call)
     {
         keep(context, call);
-        call->arriving.wait();
-        return at::cat({x, received});
+        return rows.variable_data();
     }
     static variable_list backward(AutogradContext* context, const variable_list& gradients)
     {
@@ -181,7 +183,7 @@ struct FinishHalo : torch::autograd::Function<FinishHalo> {
         const auto& state = *call->state;
         const auto of_halo = gradients[0].narrow(0, state.n_in, state.n_received).contiguous();
         call->returning = state.group.all_to_all_async(of_halo, state.receive_rows, state.send_rows);
-        return {gradients[0].narrow(0, 0, state.n_in), of_halo, {}};
+        return {gradients[0], {}};
     }
 };
 
@@ -239,7 +241,7 @@ HaloExchange::HaloExchange(Group group, const ExchangePlan& plan, int64_t copies
 HaloExchange::Arrival HaloExchange::start(const at::Tensor& x) const
 {
     Arrival arrival;
-    arrival.x_ = x;
+    arrival.rows_ = x;
     if (is_identity())
         return arrival;
     GRADWIND_CHECK(x.dim() >= 1 && x.size(0) == state_->n_in, ShapeError,
@@ -250,17 +252,39 @@ HaloExchange::Arrival HaloExchange::start(const at::Tensor& x) const
     if (tape_ && tape_->is_replay) {
         GRADWIND_CHECK(tape_->next < tape_->received.size(), InternalError,
                        "[halo_exchange] the second run of a region exchanges more often than the first");
-        arrival.call_->received_before = tape_->received[tape_->next++];
+        arrival.call_->arriving.rows = tape_->received[tape_->next++];
     }
-    arrival.received_ = StartHalo::apply(x, arrival.call_);
+    arrival.rows_ = StartHalo::apply(x, arrival.call_);
     if (tape_ && !tape_->is_replay)
-        tape_->received.push_back(arrival.received_.variable_data());
+        tape_->received.push_back(arrival.call_->arriving.rows);
     return arrival;
+}
+
+at::Tensor HaloExchange::Arrival::own() const
+{
+    return call_ ? rows_.narrow(0, 0, call_->state->n_in) : rows_;
+}
+
+at::Tensor HaloExchange::Arrival::rows() const
+{
+    return call_ ? FinishHalo::apply(rows_, call_) : rows_;
+}
+
+void HaloExchange::Arrival::finish() const
+{
+    if (!call_ || !call_->arriving.rows.defined())
+        return;
+    call_->arriving.work.wait();
+    // Past the count of changes: nobody has read these rows.
+    rows_.variable_data().narrow(0, call_->state->n_in, call_->state->n_received).copy_(call_->arriving.rows);
+    call_->arriving.rows.reset();
 }
 
 at::Tensor HaloExchange::Arrival::wait() const
 {
-    return call_ ? FinishHalo::apply(x_, received_, call_) : x_;
+    const auto result = rows();
+    finish();
+    return result;
 }
 
 HaloExchange HaloExchange::remembering() const

@@ -45,17 +45,25 @@ public:
 
     [[nodiscard]] bool is_identity() const { return state_ == nullptr; }
 
-    /// An exchange under way; what does not need the halo can be computed meanwhile.
+    /// An exchange under way; what does not need the halo can be computed meanwhile, and what is computed between
+    /// start() and rows() has its backward between the two halves of the reverse exchange.
     class Arrival
     {
     public:
+        /// x as it lies before the halo: whoever keeps this and rows() keeps it once.
+        [[nodiscard]] at::Tensor own() const;
         /// [copies * (n_owned + n_halo), ...]: x, then the received rows, to be addressed by
-        /// ExchangePlan::sources_of_copies().
+        /// ExchangePlan::sources_of_copies(). These are there after finish() only.
+        [[nodiscard]] at::Tensor rows() const;
+        void finish() const;
+        /// Both.
         [[nodiscard]] at::Tensor wait() const;
+        /// Nothing is under way.
+        [[nodiscard]] bool is_identity() const { return call_ == nullptr; }
 
     private:
         friend class HaloExchange;
-        at::Tensor x_, received_;
+        at::Tensor rows_;
         std::shared_ptr<detail::HaloCall> call_;
     };
     /// @param x  [copies * n_owned, ...]
