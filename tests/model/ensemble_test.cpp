@@ -157,7 +157,7 @@ TEST(Ensemble, ATruncatedResidualIsTakenToACoarseGridAndBack)
         up.row_ptr.push_back(i + 1);
     }
     const auto x = at::randn({1, 2, 2, 13, 3}, at::kDouble);
-    const auto y = TruncatedConnection(down, up).forward(x);
+    const auto y = TruncatedConnection(down, up, parallel::Group::self(), parallel::Partition(13)).forward(x);
     const auto last = x.select(1, 1);
     const auto coarse = [&](int64_t row) {
         if (row == 1)

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One network over several processes equals the network of one, whatever the graph, the cut and the batch.
 #include "gradwind/core/error.h"
+#include "gradwind/model/shared_projection.h"
 #include "tests/support/ranks.h"
 #include "tests/support/small_network.h"
 
@@ -256,6 +257,40 @@ GRADWIND_MULTIRANK_TEST(Sharding, WhatCannotBeSharedIsRefusedWithAReason, RankCo
     std::vector<const graph::NodeSet*> sets = {&graph.node_set("hidden"), &graph.node_set("data")};
     for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
         EXPECT_THROW((void)parallel::make_partitions(kind, sets, 8), ConfigError);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, ATruncatedResidualEqualsOneProcess, RankCounts{1, 2, 3, 4})
+{
+    auto section = test::small_section();
+    const auto without = compare(world, section, ranges(world));
+    section["residual"] = {{"_target_", "TruncatedConnection"},
+                           {"truncation_down_edges_name", {"data", "to", "hidden"}},
+                           {"truncation_up_edges_name", {"hidden", "to", "data"}},
+                           {"edge_weight_attribute", "edge_length"}};
+    const auto with = compare(world, section, ranges(world));
+    EXPECT_EQ(with > without, world.size() > 1);
+    compare(world, section, patches(world));
+    // Shards without nodes, and coarse nodes that nobody has a part in.
+    const parallel::Sharding sharding = {
+        world, {{"data", shards({0, 1, 7}, world.size(), 13)}, {"hidden", shards({1, 0, 4}, world.size(), 7)}}};
+    compare(world, section, sharding);
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, AMatrixOverProcessesHasTheBitsOfOne, RankCounts{2, 3})
+{
+    const grid::SparseMatrix matrix{
+        4, 9, {0, 3, 3, 7, 9}, {8, 0, 4, 1, 2, 5, 7, 3, 6}, {0.5, 0.25, 1.5, 3, 0.125, 0.7, 0.1, 0.3, 0.9}};
+    const auto columns = scattered(9, world.size());
+    const auto rows = rows_by_columns(matrix, columns);
+    at::manual_seed(7);
+    const auto x = at::randn({3, 9, 2}, at::kFloat);
+    SharedProjection whole(matrix, parallel::Group::self(), Partition(9), Partition(4));
+    SharedProjection own(matrix, world, columns, rows);
+    const parallel::RowSet own_columns(columns.rows(world.rank()), 9), own_rows(rows.rows(world.rank()), 4);
+    const auto before = world.traffic().of(parallel::Verb::AllToAll).bytes;
+    EXPECT_TRUE(at::equal(own(own_columns.of(x, 1).contiguous()), own_rows.of(whole(x), 1)));
+    const auto sent = world.traffic().of(parallel::Verb::AllToAll).bytes - before;
+    EXPECT_EQ(sent, 3 * 2 * 4 * count_halo(matrix, columns, rows).parts[size_t(world.rank())].n_send);
 }
 
 GRADWIND_MULTIRANK_TEST(Sharding, ATransformerBySequenceSendsOnlyWhatNeighboursSee, RankCounts{2})

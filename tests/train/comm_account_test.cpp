@@ -152,9 +152,9 @@ TEST(CommAccount, PredictedBytesOfASharedModelAreTheCountedOnes)
             for (const auto& group : predicted.groups)
                 if (group.is_chosen) {
                     EXPECT_EQ(group.refusal, "");
-                    EXPECT_GT(group.bytes_per_sample(0, 8), 0);
+                    EXPECT_GT(group.bytes_per_sample(0, predicted.cost), 0);
                     EXPECT_EQ(rows[0].value("comm/model/all_to_all_bytes", 0.0),
-                              double(6 * predicted.passes * group.bytes_per_sample(0, predicted.element_bytes)));
+                              double(6 * group.bytes_per_sample(0, predicted.cost)));
                 }
         }
 }
@@ -186,6 +186,18 @@ std::vector<std::string> ensemble_over(int processes, std::vector<std::string> o
     others.push_back("system.hardware.num_gpus_per_ensemble=" + std::to_string(processes));
     others.emplace_back("training.ensemble_size_per_device=2");
     return others;
+}
+
+/// A residual on the nodes of the graph, over a rollout of which the second step has gradients of fields.
+std::vector<std::string> truncated()
+{
+    const std::string residual = "model.residual.datasets.data.";
+    return {"~" + residual + "step",
+            residual + "_target_=TruncatedConnection",
+            "+" + residual + "truncation_down_edges_name=[data, to, hidden]",
+            "+" + residual + "truncation_up_edges_name=[hidden, to, data]",
+            "+" + residual + "edge_weight_attribute=edge_length",
+            "task.rollout={start: 2, epoch_increment: 0, maximum: 2}"};
 }
 
 /// Two scales: the coarse one needs the fields of a whole model group.
@@ -223,6 +235,7 @@ std::vector<PredictedJob> predicted_jobs()
          shared_by(4, "bisection", {"dataloader.read_group_size=4"}),
          {"model/all_to_all", "reader/all_to_all"}},
         {"each-reads-its-own", 4, shared_by(4, "bisection", {"dataloader.read_group_size=1"}), {"model/all_to_all"}},
+        {"truncated-residual", 2, shared_by(2, "bisection", truncated()), {"model/all_to_all"}},
         {"buffers",
          2,
          {"training.strategy.broadcast_buffers=true", "training.strategy.wire_dtype=bf16"},

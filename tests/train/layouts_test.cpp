@@ -165,6 +165,18 @@ TEST(LawOfLayouts, HoldsForPatchesAndAGrowingRollout)
                     1e-12, {{1, 12, 1}, {3, 12, 1, 3}, {4, 6, 1, 2}});
 }
 
+TEST(LawOfLayouts, HoldsForATruncatedResidualAndAGrowingRollout)
+{
+    const std::string residual = "model.residual.datasets.data.";
+    const LayoutCase patches{4, 6, 1, 2, {"training.strategy.partition=bisection"}};
+    compare_layouts({"training.precision=64-true", "~" + residual + "step", residual + "_target_=TruncatedConnection",
+                     "+" + residual + "truncation_down_edges_name=[data, to, hidden]",
+                     "+" + residual + "truncation_up_edges_name=[hidden, to, data]",
+                     "+" + residual + "edge_weight_attribute=edge_length", "+" + residual + "row_normalize=true",
+                     "task.rollout={start: 1, epoch_increment: 1, maximum: 2}"},
+                    1e-11, {{1, 12, 1}, {2, 12, 1, 2}, {3, 4, 3, 3}, patches});
+}
+
 TEST(LawOfLayouts, ACheckpointGoesOnWithAModelGroupOfAnotherSize)
 {
     const TinyTraining training;

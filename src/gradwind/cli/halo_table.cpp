@@ -25,24 +25,29 @@ const char* name_of(model::ShardStrategy strategy)
     return kNames[size_t(strategy)];
 }
 
+int64_t bytes_of_element(const train::PartTraffic& part, const train::PassCost& cost)
+{
+    return part.of_fields ? cost.field_bytes : cost.element_bytes;
+}
+
 /// Bytes that the busiest rank of a part receives for one sample in one layer.
-int64_t layer_bytes(const train::PartTraffic& part, int64_t element_bytes)
+int64_t layer_bytes(const train::PartTraffic& part, const train::PassCost& cost)
 {
     int64_t most = 0;
     for (size_t rank = 0; rank < part.rows.parts.size(); ++rank)
         most = std::max(most, part.received_elements(int(rank)));
-    return most * element_bytes;
+    return most * bytes_of_element(part, cost);
 }
 
 /// The same if every rank were given all rows.
-int64_t gathered_bytes(const train::PartTraffic& part, int64_t element_bytes)
+int64_t gathered_bytes(const train::PartTraffic& part, const train::PassCost& cost)
 {
     int64_t all = 0, least = INT64_MAX;
     for (const auto& rank : part.rows.parts) {
         all += rank.n_sources;
         least = std::min(least, rank.n_sources);
     }
-    return (all - least) * part.work.columns * element_bytes;
+    return (all - least) * part.work.columns * bytes_of_element(part, cost);
 }
 
 /// Of the busiest rank, forward and backward, in an optimiser step.
@@ -50,8 +55,8 @@ int64_t step_bytes(const train::GroupTraffic& group, const train::StepTraffic& t
 {
     int64_t most = 0;
     for (size_t rank = 0; !group.parts.empty() && rank < group.parts.front().rows.parts.size(); ++rank)
-        most = std::max(most, group.bytes_per_sample(int(rank), traffic.element_bytes));
-    return most * samples * traffic.passes;
+        most = std::max(most, group.bytes_per_sample(int(rank), traffic.cost));
+    return most * samples;
 }
 
 } // namespace
@@ -70,10 +75,10 @@ std::vector<std::string> halo_table(const train::StepTraffic& traffic, int64_t s
                 fmt::format("{:<12} {:<10} {:<16} {:<8} {:>5.1f}% {:>5.1f}% {:>8} {:>8.3f} {:>6} {:>9} x {:>8} {:>10}",
                             name_of(group.partition), part.part, part.source + "->" + part.target,
                             name_of(part.work.strategy), 100 * part.rows.mean_ratio(), 100 * part.rows.worst_ratio(),
-                            part.interior.empty() ? "-" : fmt::format("{:.1f}%", 100 * part.interior_share()),
+                            part.interior_share ? fmt::format("{:.1f}%", 100 * *part.interior_share) : "-",
                             part.rows.edge_imbalance(), part.rows.most_neighbours(), part.work.layers,
-                            bytes_text(double(layer_bytes(part, traffic.element_bytes))),
-                            bytes_text(double(gathered_bytes(part, traffic.element_bytes)))));
+                            bytes_text(double(layer_bytes(part, traffic.cost))),
+                            bytes_text(double(gathered_bytes(part, traffic.cost)))));
         if (!group.refusal.empty()) {
             lines.push_back(fmt::format("{:<12} not with this network: {}", name_of(group.partition), group.refusal));
             continue;
@@ -106,11 +111,11 @@ nlohmann::json halo_json(const train::StepTraffic& traffic, int64_t samples)
                                       {"layers", part.work.layers},
                                       {"halo_ratio_mean", part.rows.mean_ratio()},
                                       {"halo_ratio_worst", part.rows.worst_ratio()},
-                                      {"interior_share", part.interior_share()},
+                                      {"interior_share", part.interior_share.value_or(1)},
                                       {"edge_imbalance", part.rows.edge_imbalance()},
                                       {"neighbours", part.rows.most_neighbours()},
-                                      {"layer_bytes", layer_bytes(part, traffic.element_bytes)},
-                                      {"all_gather_bytes", gathered_bytes(part, traffic.element_bytes)}});
+                                      {"layer_bytes", layer_bytes(part, traffic.cost)},
+                                      {"all_gather_bytes", gathered_bytes(part, traffic.cost)}});
         result.push_back(std::move(entry));
     }
     return result;

@@ -299,9 +299,9 @@ private:
                 auto& dataset = parts_.datasets[i];
                 dataset.encoder = e;
                 dataset.encoder_edges = build_edges(inputs_, name, hidden, encoder.part, name + "2" + hidden);
-                dataset.residual = build_residual(find_for_dataset(root_, "residual", name), inputs_.n_step_input,
-                                                  inputs_.graph.node_set(name).size(), matrices_);
-                check_residual(dataset);
+                dataset.residual = build_residual(
+                    find_for_dataset(root_, "residual", name), inputs_.n_step_input, inputs_.sharding.group,
+                    inputs_.sharding.partition(name, inputs_.graph.node_set(name).size()), matrices_);
                 GRADWIND_CHECK(!width || *width == source_width(i), ConfigError,
                                "[model] {}: the data sets of the encoder `{}` must have as many columns each, found {} "
                                "and, for `{}`, {}",
@@ -326,16 +326,6 @@ private:
         if (parts_.aggregate != NetworkParts::Aggregate::Concatenate)
             for (const auto& encoder : encoders_)
                 require_width(encoder.part.section, part_channels(encoder.part), latent_width_);
-    }
-
-    void check_residual(const DatasetParts& dataset) const
-    {
-        GRADWIND_CHECK(
-            inputs_.sharding.group.size() == 1 || !dynamic_cast<const TruncatedConnection*>(dataset.residual.get()),
-            ConfigError,
-            "[model] {}: a TruncatedConnection needs whole fields, which {} processes that share a model do not "
-            "have; use system.hardware.num_gpus_per_model=1",
-            root_.at("residual").where(), inputs_.sharding.group.size());
     }
 
     void add_processor(const PartConfig& processor)

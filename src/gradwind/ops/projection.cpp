@@ -106,8 +106,11 @@ at::Tensor project(const at::Tensor& x, const Projection& matrix)
                    "[project] expected fields of [..., {}, channels], found [{}]", matrix.edges.n_src,
                    fmt::join(x.sizes().vec(), ", "));
     auto shape = x.sizes().vec();
+    int64_t n_fields = 1; // counted, not asked for: there may be no columns
+    for (size_t i = 0; i + 2 < shape.size(); ++i)
+        n_fields *= shape[i];
     shape[shape.size() - 2] = matrix.edges.n_dst;
-    return Project::apply(x.reshape({-1, x.size(-2), x.size(-1)}), matrix).reshape(shape);
+    return Project::apply(x.reshape({n_fields, x.size(-2), x.size(-1)}), matrix).reshape(shape);
 }
 
 } // namespace gradwind::ops

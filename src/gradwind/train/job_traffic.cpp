@@ -32,9 +32,9 @@ public:
     {
         const auto& settings = job_.settings;
         result_.step = predict_step_traffic(job_, layout);
-        step_ = {settings.training.batch_size * settings.accumulation, result_.step.passes};
+        step_ = {settings.training.batch_size * settings.accumulation, result_.step.cost.passes};
         validation_ = {job_.validation ? settings.validation.batch_size : 0,
-                       settings.task.validation_rollout.value_or(result_.step.passes)};
+                       settings.task.validation_rollout.value_or(step_.passes)};
     }
 
     JobTraffic predict()
@@ -104,12 +104,12 @@ private:
         for (const auto& group : result_.step.groups) {
             if (!group.is_chosen)
                 continue;
-            const auto of_one_pass = job_.settings.members_per_process;
+            auto in_validation = result_.step.cost;
+            in_validation.passes = validation_.passes;
+            const auto members = job_.settings.members_per_process;
             add("model", Verb::AllToAll,
-                step_.samples * step_.passes * of_one_pass *
-                    group.bytes_per_sample(place.model_rank, result_.step.element_bytes),
-                validation_.samples * validation_.passes * of_one_pass *
-                    group.forward_bytes_per_sample(place.model_rank, result_.step.element_bytes));
+                step_.samples * members * group.bytes_per_sample(place.model_rank, result_.step.cost),
+                validation_.samples * members * group.forward_bytes_per_sample(place.model_rank, in_validation));
         }
     }
 
@@ -177,8 +177,7 @@ private:
         return readings_.emplace_back(std::move(reading));
     }
 
-    /// Of a value in fields of the data set, whatever activations are.
-    [[nodiscard]] int64_t field_bytes() const { return job_.settings.precision == Precision::Float64 ? 8 : 4; }
+    [[nodiscard]] int64_t field_bytes() const { return result_.step.cost.field_bytes; }
 
     JobOutline job_;
     const parallel::Layout layout_;

@@ -4,6 +4,9 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/data/decode_tally.h"
+#include "gradwind/model/options.h"
+#include "gradwind/model/residual.h"
+#include "gradwind/parallel/interior.h"
 #include "gradwind/parallel/window_plan.h"
 #include "gradwind/train/batch_check.h"
 #include "gradwind/train/cell_reader.h"
@@ -83,47 +86,26 @@ int64_t PartTraffic::received_elements(int rank) const
     return (2 * sources + destinations) * columns + own.n_destinations * (work.columns - columns);
 }
 
-double PartTraffic::interior_share() const
+int64_t GroupTraffic::bytes_per_sample(int rank, const PassCost& cost) const
 {
-    double least = 1;
-    for (size_t rank = 0; rank < interior.size(); ++rank)
-        if (const auto own = rows.parts[rank].n_destinations; own > 0)
-            least = std::min(least, double(interior[rank]) / double(own));
-    return least;
+    int64_t bytes = 0;
+    for (const auto& part : parts)
+        bytes += part.of_fields ? cost.field_bytes * (cost.passes * part.forward_elements(rank) +
+                                                      (cost.passes - 1) * part.backward_elements(rank))
+                                : cost.element_bytes * cost.passes * part.elements(rank);
+    return bytes;
 }
 
-int64_t GroupTraffic::bytes_per_sample(int rank, int64_t element_bytes) const
+int64_t GroupTraffic::forward_bytes_per_sample(int rank, const PassCost& cost) const
 {
-    int64_t elements = 0;
+    int64_t bytes = 0;
     for (const auto& part : parts)
-        elements += part.elements(rank);
-    return elements * element_bytes;
-}
-
-int64_t GroupTraffic::forward_bytes_per_sample(int rank, int64_t element_bytes) const
-{
-    int64_t elements = 0;
-    for (const auto& part : parts)
-        elements += part.forward_elements(rank);
-    return elements * element_bytes;
+        bytes += (part.of_fields ? cost.field_bytes : cost.element_bytes) * cost.passes * part.forward_elements(rank);
+    return bytes;
 }
 
 namespace
 {
-
-/// Destinations of every rank all of whose sources it owns.
-std::vector<int64_t> count_interior(const parallel::Partition& sources, const parallel::Partition& destinations,
-                                    const graph::EdgeSet& edges)
-{
-    std::vector<char> is_interior(size_t(destinations.n_rows()), 1);
-    for (size_t e = 0; e < edges.src.size(); ++e)
-        if (sources.owner(edges.src[e]) != destinations.owner(edges.dst[e]))
-            is_interior[size_t(edges.dst[e])] = 0;
-    std::vector<int64_t> result(size_t(destinations.n_parts()), 0);
-    for (int64_t row = 0; row < destinations.n_rows(); ++row)
-        result[size_t(destinations.owner(row))] += is_interior[size_t(row)];
-    return result;
-}
 
 PartTraffic part_traffic(const model::ForecastModel::SharedPart& part, const graph::Graph& graph,
                          const std::map<std::string, parallel::Partition>& nodes)
@@ -135,7 +117,8 @@ PartTraffic part_traffic(const model::ForecastModel::SharedPart& part, const gra
         result.rows = parallel::count_window_halo(sources, destinations, part.work.window);
     } else if (part.work.strategy == model::ShardStrategy::Edges && part.work.layers > 0 && edges) {
         result.rows = parallel::count_halo(sources, destinations, edges->src, edges->dst);
-        result.interior = count_interior(sources, destinations, *edges);
+        const auto interior = parallel::count_interior(sources, destinations, edges->src, edges->dst);
+        result.interior_share = parallel::least_interior_share(interior, destinations);
     } else {
         result.rows = parallel::count_rows(sources, destinations);
     }
@@ -155,10 +138,12 @@ GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partit
     GroupTraffic result{.partition = partition,
                         .is_chosen = partition == partition_kind(job.config, job.graph, model_size),
                         .parts = {}};
+    // A shared model has one data set.
+    const auto& name = job.settings.dataset_names.front();
     const auto nodes = cut_nodes(job.config, job.graph, job.settings.dataset_names, partition, model_size);
-    for (const auto& [name, cut] : nodes) {
+    for (const auto& [set, cut] : nodes) {
         const auto sizes = cut.sizes();
-        result.imbalance[name] =
+        result.imbalance[set] =
             double(*std::max_element(sizes.begin(), sizes.end())) * model_size / double(cut.n_rows());
     }
     const auto like = tensor_like(job.config, job.settings);
@@ -166,6 +151,14 @@ GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partit
     try {
         for (const auto& part : job.model->shared_parts(nodes, like))
             result.parts.push_back(part_traffic(part, job.graph, nodes));
+        const auto residual = model::find_for_dataset(job.config.at("model"), "residual", name);
+        for (auto& rows : model::residual_exchanges(residual, nodes.at(name), {.graph = job.graph}))
+            result.parts.push_back({.part = "residual",
+                                    .source = name,
+                                    .target = name,
+                                    .work = {.columns = job.datasets.front().variables.n_input(), .layers = 1},
+                                    .rows = std::move(rows),
+                                    .of_fields = true});
     } catch (const ConfigError& error) {
         result.refusal = error.what();
     }
@@ -209,8 +202,12 @@ StepTraffic predict_step_traffic(const JobOutline& job, const parallel::Layout& 
         for (const auto& buffer : job.model->buffers())
             result.buffer_bytes += int64_t(buffer.nbytes());
     const auto precision = job.settings.precision;
-    result.element_bytes = precision == Precision::Float64 ? 8 : precision == Precision::Bf16Mixed ? 2 : 4;
-    result.passes = job.settings.task.rollout.at(0);
+    const bool is_double = precision == Precision::Float64;
+    result.cost = {.element_bytes = is_double                           ? 8
+                                    : precision == Precision::Bf16Mixed ? 2
+                                                                        : 4,
+                   .field_bytes = is_double ? 8 : 4,
+                   .passes = job.settings.task.rollout.at(0)};
     if (model_size > 1)
         for (const auto kind : {parallel::PartitionKind::Contiguous, parallel::PartitionKind::Bisection})
             result.groups.push_back(group_traffic(job, kind, model_size));

@@ -10,6 +10,8 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,11 +24,14 @@ class Stage;
 
 /// What one part of the model exchanges over the ranks of a model group.
 struct PartTraffic {
-    std::string part; ///< "encoder", "processor", "decoder"
+    std::string part; ///< "encoder", "processor", "decoder", "residual"
     std::string source, target;
     model::SharedWork work;
-    parallel::HaloCount rows;        ///< owned, and with Edges and Sequence those of the halo
-    std::vector<int64_t> interior{}; ///< by rank, with Edges: destinations that need none of the halo
+    parallel::HaloCount rows; ///< owned, and with Edges and Sequence those of the halo
+    /// Along edges: destinations that need none of the halo over all, of the rank that has least of them.
+    std::optional<double> interior_share{};
+    /// Fields in the type of the data, whose gradients travel from the second pass of a rollout on; else activations.
+    bool of_fields = false;
     /// What one rank hands to all-to-alls for one copy of the nodes: forward once, backward, and both in a training
     /// step.
     [[nodiscard]] int64_t forward_elements(int rank) const;
@@ -34,8 +39,13 @@ struct PartTraffic {
     [[nodiscard]] int64_t elements(int rank) const;
     /// What one rank receives in forward of one layer.
     [[nodiscard]] int64_t received_elements(int rank) const;
-    /// Of the rank that has least of them: interior destinations over all of its own; nothing without edges.
-    [[nodiscard]] double interior_share() const;
+};
+
+/// What a step makes of a part's exchanges.
+struct PassCost {
+    int64_t element_bytes = 4; ///< of activations
+    int64_t field_bytes = 4;   ///< of fields of the data set
+    int64_t passes = 1;        ///< forward passes of a sample: the rollout
 };
 
 /// The exchanges of a model group under one partition.
@@ -45,10 +55,10 @@ struct GroupTraffic {
     std::vector<PartTraffic> parts;
     std::map<std::string, double> imbalance{}; ///< by node set: most rows of a rank over the mean
     std::string refusal{};                     ///< why the model cannot be shared under it; empty: it can
-    /// What one rank of the group hands to all-to-alls for one sample of one member: forward and backward, and in
-    /// forward alone.
-    [[nodiscard]] int64_t bytes_per_sample(int rank, int64_t element_bytes) const;
-    [[nodiscard]] int64_t forward_bytes_per_sample(int rank, int64_t element_bytes) const;
+    /// What one rank of the group hands to all-to-alls for one sample of one member in all passes: forward and
+    /// backward, and in forward alone.
+    [[nodiscard]] int64_t bytes_per_sample(int rank, const PassCost& cost) const;
+    [[nodiscard]] int64_t forward_bytes_per_sample(int rank, const PassCost& cost) const;
 };
 
 /// What every rank exchanges in one optimiser step, once the order of gradients is known, and holds for it.
@@ -61,8 +71,7 @@ struct StepTraffic {
     /// Once, while the arena is laid out in the order of the gradients, besides what is there all the time.
     int64_t first_step_bytes = 0;
     int64_t buffer_bytes = 0;         ///< that rank 0 sends to all
-    int64_t element_bytes = 4;        ///< of activations
-    int64_t passes = 1;               ///< forward passes of a sample: the rollout of the first epoch
+    PassCost cost{};                  ///< with the rollout of the first epoch
     std::vector<GroupTraffic> groups; ///< one for each partition; empty for a model on one process
 };
 
