@@ -108,8 +108,8 @@ class Scorer
 {
 public:
     Scorer(const train::Forecaster& forecaster, size_t dataset, const std::vector<int64_t>& leads)
-        : forecaster_(forecaster), dataset_(dataset), leads_(leads), regressions_(forecaster, dataset, leads),
-          scores_(empty_scores())
+        : forecaster_(forecaster), dataset_(dataset), leads_(leads), cells_(forecaster.cells_that_count(dataset)),
+          regressions_(forecaster, dataset, cells_.empty() ? leads : std::vector<int64_t>()), scores_(empty_scores())
     {
     }
 
@@ -122,8 +122,8 @@ public:
         for (size_t l = 0; l < leads_.size() && leads_[l] <= int64_t(steps.size()); ++l) {
             const auto truth = forecaster_.analysis(dataset_, start + leads_[l] * forecaster_.stride());
             const auto& predicted = steps[size_t(leads_[l] - 1)];
-            scores_.all_cells.add(0, l, predicted, truth);
-            scores_.all_cells.add(1, l, history[0], truth);
+            scores_.all_cells.add(0, l, predicted, truth, cells_);
+            scores_.all_cells.add(1, l, history[0], truth, cells_);
             if (!scores_.interior)
                 continue;
             const auto& regression = regressions_.of(l);
@@ -147,8 +147,10 @@ private:
             return train::ScoreSheet(cells + of_dataset, std::move(methods), names, units, leads_s);
         };
         const auto n_cells = forecaster_.dataset(dataset_).n_cells();
-        DatasetScores scores{own, sheet(fmt::format("all {} cells", n_cells), {"model", "persistence"}), std::nullopt,
-                             0};
+        const auto which = cells_.empty()
+                               ? fmt::format("all {} cells", n_cells)
+                               : fmt::format("{} of {} cells, inside the output mask", cells_.size(), n_cells);
+        DatasetScores scores{own, sheet(which, {"model", "persistence"}), std::nullopt, 0};
         if (!regressions_.empty()) {
             scores.interior.emplace(sheet(fmt::format("{} interior cells", regressions_.of(0).cells().size()),
                                           {"model", "ridge", "persistence"}));
@@ -160,6 +162,7 @@ private:
     const train::Forecaster& forecaster_;
     size_t dataset_;
     const std::vector<int64_t>& leads_;
+    std::vector<int64_t> cells_; ///< that count; empty: all
     Regressions regressions_;
     DatasetScores scores_;
 };

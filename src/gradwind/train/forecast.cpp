@@ -62,9 +62,9 @@ Forecaster::Forecaster(const fs::path& run, const std::vector<std::string>& over
     load_processors(checkpoint.state, datasets_, where);
     std::vector<std::string> notes;
     const auto graph = obtain_graph(config_, notes);
-    for (const auto& dataset : datasets_)
-        inside_.push_back(output_mask(config_.at("model"), graph, dataset.name));
     model_ = make_model(config_, settings_, graph, for_model(datasets_));
+    for (const auto& dataset : datasets_)
+        insides_.push_back(output_mask(config_.at("model"), graph, dataset.name));
     model_->to(dtype_of(settings_.precision));
     model::load_state(*model_, ops::read_tensors(checkpoint.weights));
     model_->eval();
@@ -80,6 +80,15 @@ std::vector<std::string> Forecaster::units(size_t dataset) const
         units.push_back(known ? found->at("units").get<std::string>() : std::string());
     }
     return units;
+}
+
+std::vector<int64_t> Forecaster::cells_that_count(size_t dataset) const
+{
+    const auto& inside = insides_[dataset];
+    if (!inside.defined())
+        return {};
+    const auto cells = inside.nonzero().reshape({-1}).contiguous();
+    return {cells.data_ptr<int64_t>(), cells.data_ptr<int64_t>() + cells.numel()};
 }
 
 std::vector<int64_t> Forecaster::start_positions() const
@@ -215,7 +224,7 @@ std::vector<Forecast::Steps> Forecaster::run_member(const std::vector<Batch>& ba
             }
             if (call + 1 < calls)
                 x.at(name) =
-                    model::advance_input(x.at(name), y.at(name), batches[i].values, call, variables, inside_[i]);
+                    model::advance_input(x.at(name), y.at(name), batches[i].values, call, variables, insides_[i]);
         }
     }
     return result;

@@ -65,6 +65,9 @@ public:
     /// gives where it does not predict all that it reads
     [[nodiscard]] Forecast run(int64_t anchor, int64_t n_steps);
 
+    /// Cells whose forecasts count, where the model has an output mask; empty: all.
+    [[nodiscard]] std::vector<int64_t> cells_that_count(size_t dataset) const;
+
     /// What a period's data set says of one date, the output variables of member 0, [cells * output variables].
     /// @throws DataError for a missing date
     [[nodiscard]] std::vector<float> analysis(size_t dataset, int64_t position, Period period = Period::Test) const;
@@ -87,10 +90,9 @@ private:
     Stage training_, test_;
     std::vector<ModelDataset> datasets_;
     std::vector<size_t> predicted_;
+    std::vector<at::Tensor> insides_; ///< by data set: cells that keep predictions from step to step; undefined: all
     std::shared_ptr<model::SeveralDatasetsModel> model_;
     int64_t n_members_ = 1;
-    /// By data set: cells of a limited area; its boundary gets the analysis in every step.
-    std::vector<at::Tensor> inside_;
 };
 
 } // namespace gradwind::train

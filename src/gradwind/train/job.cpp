@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/train/losses.h"
 #include "gradwind/train/numpy_random.h"
+#include "gradwind/train/output_mask.h"
 #include "gradwind/train/reference.h"
 
 #include <ATen/ATen.h>
@@ -71,14 +72,17 @@ std::shared_ptr<const CellReader> cell_reader(const Job& job, const loss::GridSh
     return std::make_shared<CellReader>(readers, dataset, own);
 }
 
-void refuse_masks(const Config& config, const std::vector<std::string>& names)
+/// The nodes of this process that keep their predictions, by data set.
+std::vector<at::Tensor> own_insides(const Job& job, const graph::Graph& graph)
 {
-    for (const auto& name : names) {
-        const auto mask = config.find(fmt::format("model.output_mask.datasets.{}.attribute_name", name));
-        GRADWIND_CHECK(!mask || mask->is_null(), ConfigError,
-                       "[train] {}: training with an output mask is not there yet; leave it out or use NoOutputMask",
-                       mask->where());
+    std::vector<at::Tensor> insides;
+    for (size_t i = 0; i < job.datasets.size(); ++i) {
+        auto inside = output_mask(job.config.at("model"), graph, job.datasets[i].name);
+        if (inside.defined())
+            inside = job.shares[i]->rows.of(inside).to(job.device);
+        insides.push_back(std::move(inside));
     }
+    return insides;
 }
 
 /// Opens the data sets and their processing.
@@ -140,7 +144,6 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
 {
     auto settings = TrainSettings::from_config(config, variables);
     const auto layout = choose_layout(config, environment, notes);
-    refuse_masks(config, settings.dataset_names);
     (void)measured_datasets(config, settings); // refuses before anything is built
     const auto device = choose_device(config, environment.local_rank);
     if (device.is_cpu() && settings.precision == Precision::Bf16Mixed) {
@@ -166,6 +169,7 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
     job.losses = make_losses(config, job.settings, *job.training, job.datasets, graph);
     require_additive(job);
     share_cells(job, graph);
+    job.insides = own_insides(job, graph);
     job.model = make_model(config, job.settings, graph, for_model(job.datasets), job.sharding);
     job.model->to(job.dtype);
     job.model->to(job.device);
@@ -188,7 +192,8 @@ std::vector<RolloutDataset> Job::prepare(const Stage& stage, std::vector<at::Ten
         masks.push_back(dataset.processors.transform(values[i], model::Space::Dataset));
         auto context = loss_context(i, masks.back());
         context.samples = samples;
-        result.push_back({dataset.name, dataset.variables, values[i], losses[i].loss.get(), std::move(context)});
+        result.push_back(
+            {dataset.name, dataset.variables, values[i], losses[i].loss.get(), std::move(context), insides[i]});
     }
     return result;
 }

@@ -37,6 +37,7 @@ struct Job {
     std::vector<ModelDataset> datasets{};
     std::vector<Losses> losses{};
     std::vector<std::shared_ptr<const loss::GridShare>> shares{}; ///< which cells this process works on
+    std::vector<at::Tensor> insides{}; ///< of them, those that keep predictions in a rollout; undefined: all
     std::shared_ptr<model::SeveralDatasetsModel> model{};
 
     [[nodiscard]] bool is_first() const { return groups.world.rank() == 0; }

@@ -7,6 +7,7 @@
 #include "gradwind/core/text.h"
 #include "gradwind/loss/variable_groups.h"
 #include "gradwind/model/options.h"
+#include "gradwind/train/output_mask.h"
 
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
@@ -103,7 +104,7 @@ void require_agreement(const Config& config, const TrainSettings& settings, cons
 }
 
 Losses make_losses(const Config& root, const ForecasterTask& task, const data::Dataset& training,
-                   const ModelDataset& dataset, const graph::NodeSet& nodes)
+                   const ModelDataset& dataset, const graph::NodeSet& nodes, const at::Tensor& inside)
 {
     const loss::LossInputs inputs{
         .variables = dataset.variables,
@@ -111,7 +112,8 @@ Losses make_losses(const Config& root, const ForecasterTask& task, const data::D
         .tendencies = tendencies(training, task),
         .variables_metadata = training.variables_metadata(),
         .node_attribute = [&](const std::string& attribute) { return node_attribute(nodes, attribute); },
-        .n_step_output = task.n_step_output};
+        .n_step_output = task.n_step_output,
+        .output_mask = inside};
     const auto section = [&](const char* key) { return loss::dataset_section(root.at(key), dataset.name); };
     const auto scalers = section("scalers"), groups = section("variable_groups");
     Losses result;
@@ -140,7 +142,7 @@ std::vector<Losses> make_losses(const Config& config, const TrainSettings& setti
     for (size_t i = 0; i < datasets.size(); ++i)
         if (const auto& name = datasets[i].name; std::find(measured.begin(), measured.end(), name) != measured.end())
             result[i] = make_losses(config.at("training"), settings.task, *training.parts()[i].dataset, datasets[i],
-                                    graph.node_set(name));
+                                    graph.node_set(name), output_mask(config.at("model"), graph, name));
     return result;
 }
 

@@ -9,22 +9,22 @@
 namespace gradwind::train
 {
 
-at::Tensor output_mask(const Config& model_section, const graph::Graph& graph, const std::string& dataset_name)
+at::Tensor output_mask(const Config& model, const graph::Graph& graph, const std::string& dataset)
 {
-    auto mask = model_section.find("output_mask");
+    auto mask = model.find("output_mask");
     if (mask && mask->is_map() && mask->has("datasets"))
-        mask = mask->find("datasets." + dataset_name);
+        mask = mask->find("datasets." + dataset);
     if (!mask || !mask->is_map() || !mask->has("_target_") || mask->target() == "NoOutputMask")
         return {};
     GRADWIND_CHECK(mask->target() == "Boolean1DMask", ConfigError,
                    "[train] {}: {} is not available; available are Boolean1DMask, NoOutputMask", mask->where(),
                    mask->target());
-    const auto& nodes = graph.node_set(dataset_name);
-    const auto name = mask->get<std::string>("attribute_name");
-    const auto found = nodes.attributes.find(name);
-    GRADWIND_CHECK(found != nodes.attributes.end(), DataError, "[train] {}: the graph has no node attribute `{}`",
-                   mask->where(), name);
-    return at::tensor(found->second.values, at::kFloat) != 0;
+    const auto kept = graph::node_mask(graph.node_set(dataset), mask->get<std::string>("attribute_name"));
+    auto inside = at::tensor(kept, at::kByte) != 0;
+    GRADWIND_CHECK(inside.any().item<bool>(), ConfigError,
+                   "[train] {}: no node of `{}` is inside; the mask must hold where forecasts count", mask->where(),
+                   dataset);
+    return inside;
 }
 
 } // namespace gradwind::train

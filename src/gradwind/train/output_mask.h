@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// The cells of a limited area.
+// Limited areas: the nodes whose forecasts count. At the others the model is told the truth in every step.
 #pragma once
 #include "gradwind/core/config.h"
 #include "gradwind/graph/graph.h"
@@ -12,10 +12,9 @@
 namespace gradwind::train
 {
 
-/// The nodes that `output_mask` keeps, [nodes of the data set] bool; undefined without a mask. The others are the
-/// boundary, where a rollout goes on with the true state. @param model_section  `model` of a configuration
-/// @throws ConfigError for a mask of another kind; DataError if the graph has no such attribute
-[[nodiscard]] at::Tensor output_mask(const Config& model_section, const graph::Graph& graph,
-                                     const std::string& dataset_name);
+/// `model.output_mask` of a data set (spec §9): [N] bool, true where forecasts count; undefined for all nodes.
+/// @param model  the section `model`
+/// @throws ConfigError for a mask that is not known or whose attribute the graph lacks
+[[nodiscard]] at::Tensor output_mask(const Config& model, const graph::Graph& graph, const std::string& dataset);
 
 } // namespace gradwind::train

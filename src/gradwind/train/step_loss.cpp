@@ -58,8 +58,8 @@ RolloutLoss rollout_loss(model::SeveralDatasetsModel& model, std::span<const Rol
         if (step + 1 < n_rollout)
             for (const auto& dataset : datasets) {
                 auto& fields = x.at(dataset.name);
-                fields =
-                    model::advance_input(fields, predictions.at(dataset.name), dataset.batch, step, dataset.variables);
+                fields = model::advance_input(fields, predictions.at(dataset.name), dataset.batch, step,
+                                              dataset.variables, dataset.inside);
             }
     }
     result.total = result.total * (1.0 / double(n_rollout));

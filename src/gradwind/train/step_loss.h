@@ -21,6 +21,7 @@ struct RolloutDataset {
     at::Tensor batch;                 ///< normalised, [B, T, E, N, V_dataset] with T as ForecasterTask lays it out
     const loss::Loss* loss = nullptr; ///< null: the model reads this data set only
     loss::LossContext context = {}; ///< at every step; with `samples` the result is this batch's share of a larger one
+    at::Tensor inside = {};         ///< [N] bool: nodes that keep their predictions in a rollout; undefined: all
 };
 
 /// What a rollout step is told about; prediction [B, T_out, E, N, V_out], target [B, T_out, 1, N, V_dataset].
