@@ -227,6 +227,7 @@ TEST(GroupFailure, KilledRankEndsTheOthersInBoundedTime)
     if (in_rank()) {
         const Group world = rank_world();
         world.set_step(17);
+        meet(world, "the start", std::chrono::seconds(20)); // or one is killed while another still connects to it
         if (world.rank() == 1)
             ::raise(SIGKILL);
         auto x = at::ones({1000});
