@@ -43,6 +43,8 @@ def code_of(page: pathlib.Path) -> list[tuple[int, str]]:
 def faults_of(executable: str, page: pathlib.Path) -> tuple[int, list[str]]:
     count, faults = 0, []
     for number, line in code_of(page):
+        if "SPDX-" in line:
+            continue
         for match in re.finditer(r"(?:^|[\s`'\"/])gradwind ((?:(?:" + "|".join(GROUPS) + r") )?[a-z]+)\b", line):
             words = match.group(1).split()
             rest = line[match.end():]
