@@ -86,7 +86,7 @@ class PrivateSlurm:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return done.stdout.strip()
 
-    def wait_for(self, what: str, is_true, seconds: float = 60) -> None:
+    def wait_for(self, what: str, is_true, seconds: float = 150) -> None:
         until = time.monotonic() + seconds
         while not is_true():
             if time.monotonic() > until:
