@@ -76,7 +76,8 @@ def killed_rank(scene: Scene) -> None:
                "--run", "killed"]
     job = subprocess.Popen(command, cwd=scene.folder, env=scene.environment, text=True, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT)
-    scene.slurm.wait_for("the first line of metrics", (scene.folder / "killed" / "metrics.jsonl").exists)
+    metrics = scene.folder / "killed" / "metrics.jsonl"
+    scene.slurm.wait_for("the first line of metrics", lambda: metrics.exists() and metrics.stat().st_size > 0)
     began = time.monotonic()
     os.kill(process_of(3, "killed"), signal.SIGKILL)
     said = job.communicate(timeout=TIMEOUT_S)[0]
