@@ -243,6 +243,8 @@ def lightning_state(interface, config, folder, description, task):
         schedulers = [scheduler.state_dict()]
     for name, value in named:
         own = {kind: moments.get(f"{kind}.{name[len('model.'):]}") for kind in ("exp_avg", "exp_avg_sq")}
+        if all(tensor is None for tensor in own.values()):  # no part of the computation: AdamW knows nothing of it
+            continue
         missing = [kind for kind, tensor in own.items() if tensor is None or tensor.shape != value.shape]
         if missing:
             raise BridgeError(f"the optimiser's {' and '.join(missing)} of {name} {list(value.shape)} are not in the checkpoint")
