@@ -5,17 +5,12 @@
 Needs a Python with anemoi-models, anemoi-graphs, anemoi-training and anemoi-datasets: $GRADWIND_PYTHON, else python3.
 usage: anemoi_bridge_test.py GRADWIND_EXECUTABLE [MODEL ...]     MODEL: gnn, graphtransformer, transformer"""
 import json
-import os
 import pathlib
 import shutil
-import struct
-import subprocess
 import sys
-import tempfile
 
-SKIPPED = 77
-PYTHON = os.environ.get("GRADWIND_PYTHON", "python3")
-HELPER = pathlib.Path(__file__).with_name("anemoi_helper.py")
+from anemoi_case import AnemoiCase, floats, run_cases, tensors
+
 RECIPE = """
 dates: {start: 2000-01-01T00:00:00, end: 2000-01-05T18:00:00, frequency: 6h}
 input:
@@ -74,63 +69,26 @@ CHANGES = {"transformer": [
 PREDICTION_TOLERANCE = 2e-5  # of the largest value: two libraries in float32, two layers
 
 
-def tensors(path: pathlib.Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Names to types, shapes and bytes: equality of these is identity. Of layout versions only the number counts: a
-    network that computes in float32 holds it as one."""
-    data = path.read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    result = {}
-    for name, entry in json.loads(data[8:8 + size]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = (8 + size + offset for offset in entry["data_offsets"])
-        content = data[begin:end]
-        if name.endswith("trainable_layout_version"):
-            number = struct.unpack({"I64": "<q", "F32": "<f", "F64": "<d"}[entry["dtype"]], content)[0]
-            result[name] = ("number", (), str(int(number)).encode())
-        else:
-            result[name] = (entry["dtype"], tuple(entry["shape"]), content)
-    return result
-
-
-def floats(tensor: tuple[str, tuple[int, ...], bytes]) -> list[float]:
-    return list(struct.unpack(f"<{len(tensor[2]) // 4}f", tensor[2]))
-
-
-class Test:
-    def __init__(self, executable: pathlib.Path, folder: pathlib.Path, model: str):
-        self.executable, self.folder, self.failed = executable, folder, 0
+class Test(AnemoiCase):
+    def __init__(self, executable: pathlib.Path, folder: pathlib.Path, name: str):
+        super().__init__(executable, folder, name)
         (folder / "recipe.yaml").write_text(RECIPE)
-        config = CONFIG.replace("MODEL", model)
-        for old, new in CHANGES.get(model, []):
+        config = CONFIG.replace("MODEL", name)
+        for old, new in CHANGES.get(name, []):
             assert config.count(old) == 1, old
             config = config.replace(old, new)
         (folder / "train.yaml").write_text(config)
 
-    def expect(self, fact: bool, what: str) -> None:
-        self.failed += not fact
-        print(f"{'ok' if fact else 'FAILED':6} {what}", flush=True)
-
-    def run(self, *words: str, code: int = 0) -> str:
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "GRADWIND_CACHE": str(self.folder / "cache")}
-        result = subprocess.run([str(self.executable), *words], cwd=self.folder, env=environment, text=True,
-                                capture_output=True, timeout=600)
-        if result.returncode != code:
-            print(result.stdout[-2000:] + result.stderr[-4000:])
-            raise RuntimeError(f"gradwind {' '.join(words)}: exit code {result.returncode}, expected {code}")
-        return result.stdout + result.stderr
-
-    def help(self, *words: str) -> None:
-        subprocess.run([PYTHON, str(HELPER), *words], cwd=self.folder, check=True, timeout=600,
-                       env=os.environ | {"OMP_NUM_THREADS": "1"})
+    def check(self) -> None:
+        self.round_trip()
+        self.predictions()
+        self.older_releases()
+        if self.name == "gnn":
+            self.fine_tuning()
+            self.bad_input()
 
     def last(self, run: str) -> pathlib.Path:
         return self.folder / run / "checkpoints" / "last"
-
-    def same(self, a: str, b: str, name: str, folder: str = "checkpoints/last") -> None:
-        left, right = tensors(self.folder / a / folder / name), tensors(self.folder / b / folder / name)
-        differing = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
-        self.expect(not differing, f"{name} of {a} and {b} are identical ({len(left)} tensors) {differing[:4]}")
 
     def round_trip(self) -> None:
         self.run("dataset", "create", "recipe.yaml", "waves.zarr")
@@ -201,24 +159,5 @@ class Test:
         self.expect("is missing" in said and "is not part of Anemoi's model" in said, "an export names what does not fit")
 
 
-def main() -> int:
-    probe = subprocess.run([PYTHON, "-c", "import anemoi.models.interface, anemoi.datasets"], capture_output=True)
-    if probe.returncode != 0:
-        print(f"skipped: {PYTHON} has no anemoi-models and anemoi-datasets (GRADWIND_PYTHON names another)")
-        return SKIPPED
-    failed = 0
-    for model in sys.argv[2:] or ["gnn"]:
-        with tempfile.TemporaryDirectory(prefix="gradwind-bridge-") as scratch:
-            test = Test(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(scratch), model)
-            test.round_trip()
-            test.predictions()
-            test.older_releases()
-            if model == "gnn":
-                test.fine_tuning()
-                test.bad_input()
-            failed += test.failed
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(Test, ("anemoi.models.interface", "anemoi.datasets"), ["gnn"]))

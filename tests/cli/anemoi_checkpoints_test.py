@@ -5,15 +5,11 @@
 Needs a Python with anemoi-models, anemoi-graphs, anemoi-training and anemoi-datasets: $GRADWIND_PYTHON, else python3.
 usage: anemoi_checkpoints_test.py GRADWIND_EXECUTABLE [SHAPE ...]"""
 import json
-import os
 import pathlib
 import shutil
-import struct
-import subprocess
 import sys
-import tempfile
 
-from anemoi_bridge_test import HELPER, PYTHON, SKIPPED, floats, tensors
+from anemoi_case import AnemoiCase, floats, run_cases, tensors
 
 START = "2000-01-04T12:00:00"
 PREDICTION_TOLERANCE = 2e-5  # of the largest value: two libraries in float32
@@ -173,9 +169,9 @@ UNVALIDATED = {"limited-area", "point-wise", "transformer-mappers"}
 MEMBERS = {"ens-graphtransformer": 2, "ens-transformer": 2}
 
 
-class Shape:
+class Shape(AnemoiCase):
     def __init__(self, executable: pathlib.Path, folder: pathlib.Path, name: str):
-        self.executable, self.folder, self.name, self.failed = executable, folder, name, 0
+        super().__init__(executable, folder, name)
         for store, grid, params in (("waves", "o4", "u, v, z"), ("fine", "12x24", "u, z")):
             (folder / f"{store}.yaml").write_text(RECIPE.replace("GRID", grid).replace("PARAMS", params))
             self.run("dataset", "create", f"{store}.yaml", f"{store}.zarr")
@@ -184,36 +180,7 @@ class Shape:
         (folder / "sections.yaml").write_text(sections.replace("waves.zarr", str(folder / "waves.zarr"))
                                               .replace("fine.zarr", str(folder / "fine.zarr")))
 
-    def expect(self, fact: bool, what: str) -> None:
-        self.failed += not fact
-        print(f"{'ok' if fact else 'FAILED':6} {self.name}: {what}", flush=True)
-
-    def environment(self) -> dict[str, str]:
-        # Grids that Anemoi would download lie in the folder, and its cache of them must not outlive the test.
-        return os.environ | {"OMP_NUM_THREADS": "1", "ANEMOI_BASE_SEED": "42", "HOME": str(self.folder),
-                             "GRADWIND_CACHE": str(self.folder / "cache"),
-                             "ANEMOI_SETTINGS_UTILS__GRIDS_PATH": str(self.folder)}
-
-    def run(self, *words: str, code: int = 0) -> str:
-        result = subprocess.run([str(self.executable), *words], cwd=self.folder, env=self.environment(), text=True,
-                                capture_output=True, timeout=600)
-        if result.returncode != code:
-            print(result.stdout[-2000:] + result.stderr[-4000:])
-            raise RuntimeError(f"gradwind {' '.join(words)}: exit code {result.returncode}, expected {code}")
-        return result.stdout + result.stderr
-
-    def help(self, *words: str) -> None:
-        result = subprocess.run([PYTHON, str(HELPER), *words], cwd=self.folder, timeout=900, text=True, capture_output=True,
-                                env=self.environment())
-        if result.returncode:
-            raise RuntimeError(f"{' '.join(words)}: {result.stdout[-3000:]}{result.stderr[-5000:]}")
-
-    def same(self, a: str, b: str, name: str, folder: str) -> None:
-        left, right = tensors(self.folder / a / folder / name), tensors(self.folder / b / folder / name)
-        differing = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
-        self.expect(not differing, f"{name} of {a} and {b} are identical ({len(left)} tensors) {differing[:4]}")
-
-    def check(self) -> int:
+    def check(self) -> None:
         members = str(MEMBERS.get(self.name, 1))
         if self.name.startswith("truncated"):
             self.help("matrices", "waves.zarr", "given")
@@ -230,7 +197,6 @@ class Shape:
         self.goes_back(members)
         if self.name == "gnn":
             self.goes_on()
-        return self.failed
 
     @staticmethod
     def noted(said: str) -> str:
@@ -336,21 +302,5 @@ class Shape:
         self.expect("was imported from Anemoi without" in said and "inference checkpoint" in said, "and a resume says so")
 
 
-def main() -> int:
-    probe = subprocess.run([PYTHON, "-c", "import anemoi.training, anemoi.datasets"], capture_output=True)
-    if probe.returncode != 0:
-        print(f"skipped: {PYTHON} has no anemoi-training and anemoi-datasets (GRADWIND_PYTHON names another)")
-        return SKIPPED
-    failed = 0
-    for name in sys.argv[2:] or SHAPES:
-        with tempfile.TemporaryDirectory(prefix="gradwind-checkpoints-") as scratch:
-            try:
-                failed += Shape(pathlib.Path(sys.argv[1]).resolve(), pathlib.Path(scratch), name).check()
-            except RuntimeError as error:
-                failed += 1
-                print(f"FAILED {name}: {error}", flush=True)
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(Shape, ("anemoi.training", "anemoi.datasets"), list(SHAPES)))

@@ -5,6 +5,7 @@ nodes mean nothing to the resolver of the machine: programs on both need MASTER_
 import getpass
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -106,6 +107,11 @@ class PrivateSlurm:
         return self
 
     def __exit__(self, *_) -> None:
+        # Programs of a job outlive the daemons.
+        self.ask("scancel", "--full", "--signal=KILL", "--user", getpass.getuser())
+        until = time.monotonic() + 30
+        while re.match(r"\d", self.ask("squeue", "-h", "-o", "%i")) and time.monotonic() < until:
+            time.sleep(0.5)
         for daemon in reversed(self.daemons):
             daemon.terminate()
         for daemon in self.daemons:

@@ -55,6 +55,10 @@ void expect_values(const std::shared_ptr<const Dataset>& dataset, const Formula&
         dataset->read(there, range, values);
         expect_part(*dataset, there, range, values, formula);
         const CellRanges two({{0, n_cells / 4}, {n_cells / 2 + turn % 2, n_cells}});
+        const auto none = select_cells(dataset, CellRanges(0, 0));
+        EXPECT_EQ(none->n_cells(), 0);
+        EXPECT_EQ(none->decode_group(there[0]), dataset->decode_group(there[0]));
+        none->read(there, {0, 0}, {});
         const auto some = select_cells(dataset, two);
         ASSERT_EQ(some->n_cells(), two.count());
         EXPECT_EQ(some->latitudes().back(), dataset->latitudes().back());
@@ -153,6 +157,8 @@ TEST_F(Combined, ConcatenatedDatesWithMissingOnesBetween)
     });
     expect_refused({{"concat", {early, late}}}, "fill_missing_gaps");
     expect_refused({{"concat", {next, early}}}, "follow each other");
+    const auto one = of("b.zarr", {{"start", date(1)}, {"end", date(1)}});
+    expect_refused({{"concat", {one, one}}}, "follow each other");
     expect_refused({{"concat", {early, of("a.zarr", {{"start", date(2)}})}}}, "the variables v0, v1, v2");
     expect_refused({{"concat", {early, of("b.zarr", {{"start", date(2)}, {"frequency", "12h"}})}}}, "frequency");
 }

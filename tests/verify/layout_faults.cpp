@@ -3,8 +3,8 @@
 #include "tests/verify/layout_faults.h"
 
 #include "gradwind/core/error.h"
-#include "gradwind/parallel/backend.h"
 #include "gradwind/parallel/launch.h"
+#include "gradwind/parallel/passing_backend.h"
 #include "gradwind/train/job.h"
 
 #include <ATen/ATen.h>
@@ -156,48 +156,31 @@ class Metrics : public train::StepHooks
     void weighed(double& n_samples) override { n_samples = 1; }
 };
 
-/// Passes everything on, then spoils what an exchange of rows has brought.
-class SpoilingBackend : public parallel::detail::Backend
+/// Spoils what an exchange of rows has brought.
+class SpoilingBackend : public parallel::detail::PassingBackend
 {
 public:
     using Spoil = std::function<void(at::Tensor)>;
-    SpoilingBackend(std::shared_ptr<Backend> inner, Spoil spoil) : inner_(std::move(inner)), spoil_(std::move(spoil)) {}
-    [[nodiscard]] at::Device device() const override { return inner_->device(); }
-    [[nodiscard]] std::unique_ptr<parallel::detail::Ticket> all_reduce_sum(at::Tensor x) override
+    SpoilingBackend(std::shared_ptr<Backend> inner, Spoil spoil)
+        : PassingBackend(std::move(inner)), spoil_(std::move(spoil))
     {
-        return inner_->all_reduce_sum(x);
-    }
-    [[nodiscard]] std::unique_ptr<parallel::detail::Repeatable> repeated_sum(at::Tensor x) override
-    {
-        return inner_->repeated_sum(x);
-    }
-    void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) override
-    {
-        inner_->all_gather(out, in, rows);
-    }
-    void reduce_scatter_sum(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) override
-    {
-        inner_->reduce_scatter_sum(out, in, rows);
     }
     [[nodiscard]] std::unique_ptr<parallel::detail::Ticket> all_to_all(at::Tensor out, at::Tensor in,
                                                                        std::span<const int64_t> receive_rows,
                                                                        std::span<const int64_t> send_rows) override
     {
-        auto ticket = inner_->all_to_all(out, in, receive_rows, send_rows);
+        auto ticket = inner().all_to_all(out, in, receive_rows, send_rows);
         if (ticket)
             ticket->wait();
         if (out.is_floating_point() && out.numel() > 0)
             spoil_(out);
         return std::make_unique<Done>();
     }
-    void broadcast(at::Tensor x, int root) override { inner_->broadcast(x, root); }
-    void barrier() override { inner_->barrier(); }
 
 private:
     struct Done : parallel::detail::Ticket {
         void wait() override {}
     };
-    std::shared_ptr<Backend> inner_;
     Spoil spoil_;
 };
 

@@ -85,6 +85,8 @@ std::shared_ptr<const Dataset> CombinedDataset::with_cells(const CellRanges& cel
         share.dataset = select_cells(part.dataset, CellRanges::of(of_part));
         parts.push_back(std::move(share));
     }
+    if (parts.empty()) // of no cells there is still a description
+        parts.push_back({select_cells(parts_.front().dataset, CellRanges()), {}});
     return std::make_shared<CombinedDataset>(std::move(narrowed), axis_, std::move(parts), statistics_);
 }
 

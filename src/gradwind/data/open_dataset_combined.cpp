@@ -169,6 +169,8 @@ Opened concat(const Config& option, std::vector<Opened> parts, bool fills)
     const auto& second = whole.combination->parts[1].selection.info;
     if (info.frequency_s == 0)
         info.frequency_s = second.dates.front() - info.dates.front();
+    GRADWIND_CHECK(info.frequency_s > 0, ConfigError, "[data] {}: {} does not follow {}: data sets follow each other",
+                   option.where(), second.name, info.name);
     for (size_t i = 1; i < whole.combination->parts.size(); ++i) {
         const auto& own = whole.combination->parts[i].selection.info;
         const auto gap = own.dates.front() - info.dates.back();

@@ -31,7 +31,7 @@ struct RowMlpOptions {
     const EdgeIndex* edges = nullptr; ///< rows are edges; needed for operands at nodes and for sums
     std::optional<size_t> residual;   ///< operand at rows, as wide as the result, that is added to it
     enum class Sums { None, AtDestination } sums = Sums::None;
-    /// Called once in forward, before operands at sources are read: what they lack may arrive until then.
+    /// Called in forward before an operand at sources is read: what it lacks may arrive until then.
     std::function<void()> before_sources = {};
 };
 
