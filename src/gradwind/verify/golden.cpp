@@ -130,7 +130,10 @@ std::string format_table(const std::vector<CaseReport>& reports, size_t max_fail
             out += fmt::format("{}: and {} more\n", report.name, shown - max_failures);
     }
     const auto passed = std::count_if(reports.begin(), reports.end(), [](const auto& r) { return r.passed(); });
-    return out + fmt::format("{} of {} cases passed\n", passed, reports.size());
+    const auto not_run =
+        std::count_if(reports.begin(), reports.end(), [](const auto& r) { return !r.not_run.empty(); });
+    out += fmt::format("{} of {} cases passed", passed, reports.size());
+    return out + (not_run > 0 ? fmt::format(", {} not run\n", not_run) : "\n");
 }
 
 nlohmann::json to_json(const std::vector<CaseReport>& reports)
