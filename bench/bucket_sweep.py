@@ -127,8 +127,9 @@ def main():
     parser.add_argument("--peer-name", default="torch DDP")
     parser.add_argument("--results", type=pathlib.Path)
     parser.add_argument("--plot", type=pathlib.Path)
-    parser.add_argument("more", nargs="*")
-    given = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = parser.parse_args(sys.argv[1:end])
+    given.more = sys.argv[end + 1:]
     programs = {"gradwind": ours} | ({given.peer_name: peer} if given.peer else {})
     rows = measure(given, programs)
     if given.results:

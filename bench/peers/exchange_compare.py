@@ -4,7 +4,7 @@
 """Runs exchange_bench and torch's variants in turns (A B A B ...) and prints one table.
 
 usage: exchange_compare.py EXCHANGE_BENCH [--nproc 2] [--rounds 5] [--steps 50] [--ours VARIANTS] [--torch VARIANTS]
-       [--sweep 1,5,50,100,400,0] [--python PYTHON] [--results FILE]
+       [--sweep 1,5,50,100,400,0] [--python PYTHON] [--results FILE] [-- options of both programs]
 Every median is that of the rounds' medians; "over" compares with the same program's step without exchange.
 """
 import argparse
@@ -33,9 +33,9 @@ def main():
     parser.add_argument("--sweep", default="")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--results", type=pathlib.Path)
-    parser.add_argument("more", nargs="*", help="options that both programs take, after --")
-    given = parser.parse_args()
-    common = ["--steps", str(given.steps), *(["--sweep", given.sweep] if given.sweep else []), *given.more]
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, more = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1:]
+    common = ["--steps", str(given.steps), *(["--sweep", given.sweep] if given.sweep else []), *more]
     ours = [given.bench, "--nproc", str(given.nproc), "--repeats", "1", "--variants", given.ours, *common]
     peer = [given.python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(given.nproc),
             str(pathlib.Path(__file__).with_name("exchange_ddp.py")), "--variants", given.torch, *common]

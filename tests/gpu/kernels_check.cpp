@@ -4,6 +4,8 @@
 // Exit code 1 if one is off. Needs a GPU; check.py does the same for whole trainings.
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/edge_attention.h"
+#include "gradwind/ops/layer_norm.h"
+#include "gradwind/ops/linear.h"
 #include "gradwind/ops/row_mlp.h"
 #include "gradwind/parallel/low_rank_device.h"
 #include "gradwind/parallel/orthonormal.h"
@@ -12,6 +14,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <array>
@@ -144,6 +147,37 @@ void perceptron(Check& check, at::ScalarType type, int64_t width, int64_t out)
               });
 }
 
+/// Maps of the same rows, with a bias or without, many rows or few.
+void maps(Check& check, at::ScalarType type, int64_t rows, int64_t in, const std::vector<int64_t>& widths,
+          bool with_bias)
+{
+    Tensors inputs = {at::randn({rows, in})};
+    for (const auto width : widths)
+        inputs.push_back(at::randn({width, in}).div(std::sqrt(double(in))));
+    for (const auto width : widths)
+        if (with_bias)
+            inputs.push_back(at::randn({width}).mul(.3));
+    std::vector<bool> reduced(inputs.size(), false);
+    reduced[0] = true;
+    const auto n = widths.size();
+    check.run(fmt::format("linear, {} rows of {} to {}{}", rows, in, fmt::join(widths, " and "),
+                          with_bias ? "" : ", no bias"),
+              inputs, random_edges(30, 40), type, reduced, [n, with_bias](const Tensors& x, const ops::EdgeIndex&) {
+                  std::vector<ops::LinearMap> given;
+                  for (size_t i = 0; i < n; ++i)
+                      given.push_back({x[1 + i], with_bias ? x[1 + n + i] : at::Tensor()});
+                  return ops::linear(x[0], given);
+              });
+}
+
+void norms(Check& check, at::ScalarType type, int64_t rows, int64_t channels)
+{
+    const Tensors inputs = {at::randn({rows, channels}), at::rand({channels}).add(.5), at::randn({channels}).mul(.3)};
+    check.run(fmt::format("layer_norm, {} rows of {}", rows, channels), inputs, random_edges(30, 40), type,
+              {true, false, false},
+              [](const Tensors& x, const ops::EdgeIndex&) { return Tensors{ops::layer_norm(x[0], x[1], x[2], 1e-5)}; });
+}
+
 void wide(Check& check, at::ScalarType type, int64_t width, int64_t hidden)
 {
     const Tensors inputs = {at::randn({200, width}), at::randn({hidden, width}).div(std::sqrt(double(width))),
@@ -263,6 +297,12 @@ int main()
         perceptron(check, type, 1024, 101);
         perceptron(check, type, 2048, 100);
         wide(check, type, 1024, 4096);
+        maps(check, type, 5000, 101, {90}, true);
+        maps(check, type, 5000, 256, {128, 128}, true);
+        maps(check, type, 500, 11, {1030}, true);
+        maps(check, type, 5000, 64, {1030}, false);
+        norms(check, type, 5003, 1024);
+        norms(check, type, 37, 136);
     }
     for (const int64_t rank : {1, 2, 3, 4, 8, 13, 16})
         compression(check, 523, 1028, rank);

@@ -83,6 +83,19 @@ inline void AutocastState::apply() const
 }
 #endif
 
+/// The product of two matrices in float32, whatever type they have.
+#if GRADWIND_TORCH_AT_LEAST(2, 9)
+inline at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b)
+{
+    return a.scalar_type() == at::kFloat ? at::mm(a, b) : at::mm(a, b, at::kFloat);
+}
+#else
+inline at::Tensor product_in_float(const at::Tensor& a, const at::Tensor& b)
+{
+    return at::mm(a, b).to(at::kFloat);
+}
+#endif
+
 /// Attention of torch's own kernels, without a matrix of all scores in memory.
 /// @param q, k, v [copies, heads, n, width], scores scaled by 1 / sqrt(width)
 /// @param seen [n_queries, n_keys] bool, with a key for every query; undefined: all

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/model/graph_transformer.h"
 #include "gradwind/ops/edge_attention.h"
+#include "gradwind/ops/linear.h"
 
 #include <ATen/ATen.h>
 
@@ -11,11 +12,10 @@ namespace gradwind::model
 namespace
 {
 
-/// Two maps of the same rows as one product: [rows, 2, channels].
-at::Tensor both(const Linear& first, const Linear& second, const at::Tensor& x)
+/// Two maps of the same rows, [rows, channels] each.
+std::vector<at::Tensor> both(const Linear& first, const Linear& second, const at::Tensor& x)
 {
-    return at::linear(x, at::cat({first.weight, second.weight}), at::cat({first.bias, second.bias}))
-        .view({x.size(0), 2, first.weight.size(0)});
+    return ops::linear(x, {{first.weight, first.bias}, {second.weight, second.bias}});
 }
 
 } // namespace
@@ -79,7 +79,7 @@ at::Tensor GraphTransformerBlock::by_heads(const at::Tensor& x) const
 
 GraphTransformerBlock::Queries GraphTransformerBlock::queries(const at::Tensor& destinations) const
 {
-    const auto of_destinations = both(*lin_query_, *lin_self_, destinations).unbind(1);
+    const auto of_destinations = both(*lin_query_, *lin_self_, destinations);
     const auto query = by_heads(of_destinations[0]);
     return {q_norm_ ? q_norm_->forward(query) : query, of_destinations[1]};
 }
@@ -87,7 +87,7 @@ GraphTransformerBlock::Queries GraphTransformerBlock::queries(const at::Tensor& 
 at::Tensor GraphTransformerBlock::attend(const at::Tensor& sources, const Queries& queries, const at::Tensor& features,
                                          const ops::EdgeIndex& edges, const HeadSharing::Exchanges* heads) const
 {
-    const auto of_sources = both(*lin_key_, *lin_value_, sources).unbind(1);
+    const auto of_sources = both(*lin_key_, *lin_value_, sources);
     const auto& q = queries.query;
     auto k = by_heads(of_sources[0]);
     if (k_norm_)

@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/layer_norm.h"
+#include "gradwind/ops/linear.h"
 
 #include <ATen/ATen.h>
 
@@ -21,16 +22,6 @@ namespace
 constexpr double kNormEpsilon = 1e-5;
 
 using NormForm = LayerKernels::NormForm;
-
-/// On a GPU, products whose matrices do not have a multiple of 8 columns take several times as long: over many rows it
-/// pays to add columns of zeros.
-constexpr int64_t kAlignedColumns = 8;
-constexpr int64_t kManyRows = 4096;
-
-int64_t missing_columns(int64_t columns)
-{
-    return (kAlignedColumns - columns % kAlignedColumns) % kAlignedColumns;
-}
 
 ops::Activation gate_function(MlpKind kind)
 {
@@ -80,18 +71,7 @@ Linear::Linear(int64_t in, int64_t out, Bias with_bias)
 
 at::Tensor Linear::forward(const at::Tensor& x) const
 {
-    const auto more_out = missing_columns(weight.size(0)), more_in = missing_columns(weight.size(1));
-    if (!x.is_cuda() || x.dim() != 2 || x.size(0) < kManyRows || more_out + more_in == 0)
-        return at::linear(x, weight, bias);
-    const auto autocast = AutocastState::current().cuda;
-    const auto padded = [&](const at::Tensor& t, at::IntArrayRef zeros) {
-        const auto narrow = autocast.enabled && t.scalar_type() != at::kDouble ? t.to(autocast.dtype) : t;
-        const bool nothing = std::all_of(zeros.begin(), zeros.end(), [](int64_t n) { return n == 0; });
-        return nothing ? narrow : at::constant_pad_nd(narrow, zeros);
-    };
-    return at::linear(padded(x, {0, more_in}), padded(weight, {0, more_in, 0, more_out}),
-                      bias.defined() ? padded(bias, {0, more_out}) : bias)
-        .narrow(1, 0, weight.size(0));
+    return ops::linear(x, {{weight, bias}}).front();
 }
 
 at::Tensor Linear::part(const at::Tensor& x, int64_t begin) const

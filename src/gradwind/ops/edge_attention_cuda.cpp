@@ -4,6 +4,7 @@
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/edge_attention_cuda_kernels.h"
 #include "gradwind/ops/edge_attention_impl.h"
+#include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -55,6 +56,12 @@ at::Tensor heads_first(const at::Tensor& x)
     return x.transpose(0, 1);
 }
 
+/// In one pass, into another type.
+at::Tensor transposed(const at::Tensor& x, at::ScalarType type)
+{
+    return at::empty({x.size(1), x.size(0)}, x.options().dtype(type).requires_grad(false)).copy_(x.t());
+}
+
 /// Features with columns of zeros behind them, as the kernels read them.
 at::Tensor full_width(const at::Tensor& features)
 {
@@ -66,8 +73,7 @@ class Call
 {
 public:
     Call(const EdgeIndex& edges, const variable_list& operands)
-        : edges_(edges), operands_(operands),
-          transposed_(operands[Weight].to(operands[Query].scalar_type()).t().contiguous()),
+        : edges_(edges), operands_(operands), transposed_(transposed(operands[Weight], operands[Query].scalar_type())),
           features_(full_width(operands[Features])), bias_(operands[Bias].to(at::kFloat).contiguous())
     {
         const auto ids = [](const at::Tensor& t) { return t.data_ptr<int64_t>(); };
@@ -135,8 +141,7 @@ public:
         };
         const auto weight = outer(by_heads, of_values) + outer(q, of_scores); // [heads, depth, kMostFeatures]
         result[Weight] = weight.narrow(2, 0, n_features).reshape({heads * depth, n_features});
-        const auto reached = edges_.dst_ptr.slice(0, 1).gt(edges_.dst_ptr.slice(0, 0, -1)).to(grad.scalar_type());
-        result[Bias] = at::mv(grad.t(), reached);
+        result[Bias] = row_sums(grad, edges_.dst_ptr);
         return result;
     }
 

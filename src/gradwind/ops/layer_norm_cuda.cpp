@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/ops/layer_norm_impl.h"
 #include "gradwind/ops/row_mlp_cuda_kernels.h"
+#include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -55,12 +56,13 @@ struct LayerNormCuda : torch::autograd::Function<LayerNormCuda> {
         const auto grad = gradients[0].to(x.scalar_type()).contiguous();
         const auto launch = launch_over(x);
         auto grad_x = at::empty_like(x);
-        const auto parts = at::empty({2, count_parts(launch.rows), launch.width}, x.options().dtype(at::kFloat));
+        const auto parts =
+            at::empty({2, count_parts(launch.rows), launch.width}, x.options().dtype(at::kFloat).requires_grad(false));
         finish_backward(launch, x.data_ptr(), nullptr,
                         norm_of(saved[1], saved[2], context->saved_data["epsilon"].toDouble()),
                         {.rows = grad.data_ptr()}, grad_x.data_ptr(), nullptr,
                         {.norm_weight = parts[0].data_ptr<float>(), .norm_bias = parts[1].data_ptr<float>()});
-        const auto sums = parts.sum(1);
+        const auto sums = sum_of_parts(parts);
         return {grad_x, sums[0], saved[2].defined() ? sums[1] : at::Tensor(), {}};
     }
 };

@@ -5,6 +5,7 @@
 #include "gradwind/ops/device_memory_cuda.h"
 #include "gradwind/ops/edge_attention_impl.h"
 #include "gradwind/ops/layer_norm_impl.h"
+#include "gradwind/ops/linear_impl.h"
 #include "gradwind/ops/row_mlp_call.h"
 
 namespace gradwind::ops
@@ -48,6 +49,16 @@ bool detail::edge_attention_cuda_takes(const at::Tensor&, const EdgeTerm&)
 
 at::Tensor detail::edge_attention_on_cuda(const at::Tensor&, const at::Tensor&, const at::Tensor&, const EdgeTerm&,
                                           const EdgeIndex&)
+{
+    refuse();
+}
+
+bool detail::linear_cuda_takes(const at::Tensor&, const std::vector<LinearMap>&)
+{
+    return false;
+}
+
+std::vector<at::Tensor> detail::linear_on_cuda(const at::Tensor&, const std::vector<LinearMap>&)
 {
     refuse();
 }

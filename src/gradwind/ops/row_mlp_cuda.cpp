@@ -4,10 +4,13 @@
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/row_mlp_call.h"
 #include "gradwind/ops/row_mlp_cuda_kernels.h"
+#include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
+
+#include <map>
 
 namespace gradwind::ops
 {
@@ -51,6 +54,15 @@ at::Tensor prepared(const at::Tensor& x, at::ScalarType type)
 const int64_t* ids(const at::Tensor& t)
 {
     return t.defined() ? t.data_ptr<int64_t>() : nullptr;
+}
+
+/// The first of several summands becomes the sum, so that nothing has to be set to zero before.
+void add_to(at::Tensor& sum, const at::Tensor& more)
+{
+    if (sum.defined())
+        sum.add_(more);
+    else
+        sum = more;
 }
 
 /// An operand with its columns of the first layer.
@@ -118,15 +130,7 @@ public:
         for (size_t k = 0; k < projected_.size(); ++k)
             projection_backward(k, wanted, result);
         grad_hidden_ = at::Tensor();
-        for (size_t l = 1; l < call_.n_layers; ++l)
-            result[call_.weight(l)] = weight_sums_[l];
-        result[call_.weight(0)] = weight_sums_[0];
-        for (size_t l = 0; l < call_.n_layers; ++l)
-            result[call_.bias(l)] = bias_sums_[l];
-        if (call_.norm) {
-            result[call_.norm_weight()] = norm_weight_sums_;
-            result[call_.norm_bias()] = norm_bias_sums_;
-        }
+        hand_over_sums(result);
         return result;
     }
 
@@ -139,7 +143,6 @@ private:
     {
         return at::empty({rows, columns}, options(call_.precision));
     }
-    [[nodiscard]] at::Tensor zero_sums(at::IntArrayRef shape) const { return at::zeros(shape, options(at::kFloat)); }
     [[nodiscard]] int64_t width(size_t layer) const { return tensors_[call_.weight(layer)].size(0); }
     [[nodiscard]] const float* bias(size_t layer) const { return tensors_[call_.bias(layer)].data_ptr<float>(); }
     [[nodiscard]] Launch launch(const at::Tensor& x) const
@@ -193,38 +196,54 @@ private:
                 result[input.operand] = empty(rows_, input.columns.count);
         if (!projected_.empty())
             grad_hidden_ = empty(rows_, width(0));
-        for (size_t l = 0; l < call_.n_layers; ++l) {
-            weight_sums_.push_back(zero_sums(tensors_[call_.weight(l)].sizes()));
-            bias_sums_.push_back(zero_sums({width(l)}));
-        }
-        if (call_.norm) {
-            norm_weight_sums_ = zero_sums({width(call_.n_layers - 1)});
-            norm_bias_sums_ = zero_sums({width(call_.n_layers - 1)});
-        }
+        weight_sums_.resize(call_.n_layers);
+        bias_sums_.resize(call_.n_layers);
     }
 
-    /// Parts of column sums, added to `sums` when they go.
-    struct Parts {
-        Parts(const Call& call, const at::Tensor& sums, int64_t n)
-            : sums(sums), parts(at::empty({count_parts(n), sums.size(0)}, call.options(at::kFloat)))
-        {
-        }
-        void add() { sums.add_(parts.sum(0)); }
-        float* data() { return parts.data_ptr<float>(); }
-        at::Tensor sums, parts;
-    };
+    /// Where there are no rows nothing was summed: gradients are zero then, not absent.
+    void hand_over_sums(variable_list& result)
+    {
+        const auto zeros = [&](at::IntArrayRef shape) { return at::zeros(shape, options(at::kFloat)); };
+        const auto sums_of = [&](const at::Tensor& sums, size_t tensor) {
+            return sums.defined() ? sums : zeros(tensors_[tensor].sizes());
+        };
+        for (const auto& input : direct_)
+            if (auto& sums = first_sums_[input.columns.begin]; !sums.defined())
+                sums = zeros({width(0), input.columns.count});
+        variable_list first; // in the order of their columns
+        for (const auto& [column, sums] : first_sums_)
+            first.push_back(sums);
+        weight_sums_[0] = first.size() > 1 ? at::cat(first, 1) : first.front();
+        for (size_t l = 0; l < call_.n_layers; ++l)
+            result[call_.weight(l)] = sums_of(weight_sums_[l], call_.weight(l));
+        for (size_t l = 0; l + 1 < call_.n_layers; ++l)
+            result[call_.bias(l)] = sums_of(bias_sums_[l], call_.bias(l));
+        const std::vector<size_t> last = {call_.bias(call_.n_layers - 1), call_.norm_weight(), call_.norm_bias()};
+        for (size_t set = 0; set < n_finish_sums(); ++set)
+            result[last[set]] = sums_of(finish_sums_.defined() ? finish_sums_[int64_t(set)] : at::Tensor(), last[set]);
+    }
+
+    /// Of the last bias and, where there is a normalisation, of its weight and bias.
+    [[nodiscard]] size_t n_finish_sums() const { return call_.norm ? 3 : 1; }
+
+    /// Room for parts of column sums.
+    [[nodiscard]] at::Tensor parts(size_t sets, int64_t rows, int64_t columns) const
+    {
+        return at::empty({int64_t(sets), count_parts(rows), columns}, options(at::kFloat));
+    }
 
     [[nodiscard]] at::Tensor finish_rows_backward(int64_t begin, const at::Tensor& z, const at::Tensor& total)
     {
         const auto n = z.size(0);
         const auto last = call_.n_layers - 1;
         auto dz = at::empty_like(z);
-        Parts bias_parts(*this, bias_sums_[last], n);
-        std::optional<Parts> weight_parts, shift_parts;
-        FinishSums into{bias_parts.data()};
+        const auto own = parts(n_finish_sums(), n, width(last));
+        auto* const first = own.data_ptr<float>();
+        const auto set_size = own.stride(0);
+        FinishSums into{first};
         if (call_.norm) {
-            into.norm_weight = weight_parts.emplace(*this, norm_weight_sums_, n).data();
-            into.norm_bias = shift_parts.emplace(*this, norm_bias_sums_, n).data();
+            into.norm_weight = first + set_size;
+            into.norm_bias = first + 2 * set_size;
         }
         RowGradient gradient;
         if (grad_rows_.defined())
@@ -235,11 +254,7 @@ private:
         }
         finish_backward(launch(z), z.data_ptr(), bias(last), norm_, gradient, dz.data_ptr(),
                         total.defined() ? total.data_ptr() : nullptr, into);
-        bias_parts.add();
-        if (call_.norm) {
-            weight_parts->add();
-            shift_parts->add();
-        }
+        add_to(finish_sums_, sum_of_parts(own));
         return dz;
     }
 
@@ -260,13 +275,13 @@ private:
             total = result[*call_.residual].narrow(0, begin, n);
         auto dz = finish_rows_backward(begin, z, total);
         for (size_t l = last; l > 0; --l) {
-            weight_sums_[l].add_(at::mm(dz.t(), activated[l - 1]));
+            add_to(weight_sums_[l], product_in_float(dz.t(), activated[l - 1]));
             auto da =
                 l == 1 && grad_hidden_.defined() ? grad_hidden_.narrow(0, begin, n) : at::empty_like(arguments[l - 1]);
             at::mm_out(da, dz, weights_[l - 1]);
-            Parts parts(*this, bias_sums_[l - 1], n);
-            activate_backward(launch(da), arguments[l - 1].data_ptr(), da.data_ptr(), parts.data());
-            parts.add();
+            const auto own = parts(1, n, width(l - 1));
+            activate_backward(launch(da), arguments[l - 1].data_ptr(), da.data_ptr(), own.data_ptr<float>());
+            add_to(bias_sums_[l - 1], sum_of_parts(own)[0]);
             dz = da;
         }
         if (last == 0 && grad_hidden_.defined())
@@ -280,7 +295,7 @@ private:
     {
         const auto n = dz.size(0), count = input.columns.count;
         const auto x = prepared(tensors_[input.operand].narrow(0, begin, n), call_.precision);
-        weight_sums_[0].narrow(1, input.columns.begin, count).add_(at::mm(dz.t(), x).narrow(1, 0, count));
+        add_to(first_sums_[input.columns.begin], product_in_float(dz.t(), x).narrow(1, 0, count));
         if (!result[input.operand].defined())
             return;
         auto to = result[input.operand].narrow(0, begin, n);
@@ -302,7 +317,7 @@ private:
                                : segments(grad_hidden_, edges.dst_ptr, {}, nodes);
         const auto count = input.columns.count;
         const auto x = prepared(tensors_[input.operand], call_.precision);
-        weight_sums_[0].narrow(1, input.columns.begin, count).add_(at::mm(dz.t(), x).narrow(1, 0, count));
+        first_sums_[input.columns.begin] = product_in_float(dz.t(), x).narrow(1, 0, count);
         if (wanted[input.operand])
             result[input.operand] = at::mm(dz, input.weight).narrow(1, 0, count);
     }
@@ -316,8 +331,9 @@ private:
     Norm norm_;
     int64_t rows_ = 0, chunk_rows_ = 0;
     at::Tensor grad_rows_, grad_sums_, grad_hidden_;
-    variable_list weight_sums_, bias_sums_;
-    at::Tensor norm_weight_sums_, norm_bias_sums_;
+    variable_list weight_sums_, bias_sums_;    ///< by layer; the last bias is in finish_sums_
+    std::map<int64_t, at::Tensor> first_sums_; ///< of the first layer's weight, by the operand's first column
+    at::Tensor finish_sums_;                   ///< [n_finish_sums(), width of the last layer]
 };
 
 } // namespace

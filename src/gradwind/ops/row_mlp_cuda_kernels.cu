@@ -224,6 +224,38 @@ __global__ void activate_backward_kernel(int64_t rows, int64_t width, int64_t pi
 }
 
 template <class T, int V, int N>
+__global__ void column_sums_kernel(int64_t rows, int64_t width, int64_t pitch, const T* x, const int64_t* ptr,
+                                   float* parts)
+{
+    extern __shared__ float shared[];
+    const Lane<T, V, N> lane{width, int(threadIdx.x & 31)};
+    float sums[N][V] = {};
+    const int64_t stride = int64_t(gridDim.x) * kWarps;
+    for (int64_t row = int64_t(blockIdx.x) * kWarps + (threadIdx.x >> 5); row < rows; row += stride)
+        if (!ptr || ptr[row + 1] > ptr[row])
+            lane.add(x + row * pitch, sums);
+    write_part(lane, shared, sums, parts, pitch);
+}
+
+/// A block takes 32 columns of a set, a warp every 32nd of its rows.
+__global__ void sum_parts_kernel(PartsShape shape, const float* parts, float* sums)
+{
+    __shared__ float shared[32][33];
+    const int column = threadIdx.x & 31, row = threadIdx.x >> 5;
+    const int64_t at = int64_t(blockIdx.x) * 32 + column;
+    const float* own = parts + int64_t(blockIdx.y) * shape.parts * shape.width + at;
+    float sum = 0;
+    if (at < shape.width)
+        for (int64_t part = row; part < shape.parts; part += 32)
+            sum += own[part * shape.width];
+    shared[row][column] = sum;
+    __syncthreads();
+    sum = warp_sum(shared[column][row]); // the warp has taken a column now
+    if (column == 0 && int64_t(blockIdx.x) * 32 + row < shape.width)
+        sums[blockIdx.y * shape.width + int64_t(blockIdx.x) * 32 + row] = sum;
+}
+
+template <class T, int V, int N>
 __global__ void segment_sum_kernel(int64_t segments, int64_t width, const T* rows, const int64_t* ptr,
                                    const int64_t* order, T* out)
 {
@@ -254,18 +286,20 @@ void with_packs(int64_t width, const Use& use)
         throw std::runtime_error("[row_mlp] rows of " + std::to_string(width) + " columns are too wide for a GPU");
 }
 
+/// @param pitch  columns from a row to the next: packs have to begin at multiples of their size in every row
 template <class Use>
-void with_type(const Launch& launch, const Use& use)
+void with_type(const Launch& launch, int64_t pitch, const Use& use)
 {
+    const auto divides = [&](int64_t pack) { return launch.width % pack == 0 && pitch % pack == 0; };
     if (launch.real == Real::BFloat16) {
-        if (launch.width % 8 == 0)
+        if (divides(8))
             with_packs<__nv_bfloat16, 8, 1, 2, 4, 8>(launch.width, use);
-        else if (launch.width % 4 == 0)
+        else if (divides(4))
             with_packs<__nv_bfloat16, 4, 1, 4>(launch.width, use);
         else
             with_packs<__nv_bfloat16, 1, 8, 64>(launch.width, use);
     } else {
-        if (launch.width % 4 == 0)
+        if (divides(4))
             with_packs<float, 4, 1, 4, 16>(launch.width, use);
         else
             with_packs<float, 1, 8, 64>(launch.width, use);
@@ -300,7 +334,7 @@ void activate(const Launch& launch, void* z, const float* bias, const Spread (&s
     if (launch.rows == 0)
         return;
     by_columns(launch, [&](const Launch& piece, int64_t begin) {
-        with_type(piece, [&]<class T, int V, int N>() {
+        with_type(piece, launch.width, [&]<class T, int V, int N>() {
             const auto at = [begin](const void* rows) { return rows ? static_cast<const T*>(rows) + begin : nullptr; };
             activate_kernel<T, V, N><<<blocks_for(piece.rows), kThreads, 0, stream_of(piece)>>>(
                 piece.rows, piece.width, launch.width, static_cast<T*>(z) + begin, bias + begin, at(spread[0].rows),
@@ -315,7 +349,7 @@ void finish(const Launch& launch, const void* z, const float* bias, const Norm& 
 {
     if (launch.rows == 0)
         return;
-    with_type(launch, [&]<class T, int V, int N>() {
+    with_type(launch, launch.width, [&]<class T, int V, int N>() {
         finish_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
             launch.rows, launch.width, static_cast<const T*>(z), bias, norm, static_cast<const T*>(residual),
             static_cast<T*>(out));
@@ -327,7 +361,7 @@ void finish_backward(const Launch& launch, const void* z, const float* bias, con
                      const RowGradient& gradient, void* dz, void* total, const FinishSums& parts)
 {
     const auto shared = size_t(launch.width) * sizeof(float);
-    with_type(launch, [&]<class T, int V, int N>() {
+    with_type(launch, launch.width, [&]<class T, int V, int N>() {
         finish_backward_kernel<T, V, N><<<unsigned(count_parts(launch.rows)), kThreads, shared, stream_of(launch)>>>(
             launch.rows, launch.width, static_cast<const T*>(z), bias, norm, static_cast<const T*>(gradient.rows),
             static_cast<const T*>(gradient.sums), gradient.destination, static_cast<T*>(dz), static_cast<T*>(total),
@@ -340,7 +374,7 @@ void activate_backward(const Launch& launch, const void* pre, void* da, float* b
 {
     by_columns(launch, [&](const Launch& piece, int64_t begin) {
         const auto shared = size_t(piece.width) * sizeof(float);
-        with_type(piece, [&]<class T, int V, int N>() {
+        with_type(piece, launch.width, [&]<class T, int V, int N>() {
             activate_backward_kernel<T, V, N>
                 <<<unsigned(count_parts(piece.rows)), kThreads, shared, stream_of(piece)>>>(
                     piece.rows, piece.width, launch.width, static_cast<const T*>(pre) + begin,
@@ -350,11 +384,30 @@ void activate_backward(const Launch& launch, const void* pre, void* da, float* b
     check("row_mlp", "activate_backward");
 }
 
+void column_sums(const Launch& launch, const void* x, const int64_t* ptr, float* parts)
+{
+    by_columns(launch, [&](const Launch& piece, int64_t begin) {
+        const auto shared = size_t(piece.width) * sizeof(float);
+        with_type(piece, launch.width, [&]<class T, int V, int N>() {
+            column_sums_kernel<T, V, N><<<unsigned(count_parts(piece.rows)), kThreads, shared, stream_of(piece)>>>(
+                piece.rows, piece.width, launch.width, static_cast<const T*>(x) + begin, ptr, parts + begin);
+        });
+    });
+    check("row_mlp", "column_sums");
+}
+
+void sum_parts(const PartsShape& shape, const float* parts, float* sums, void* stream)
+{
+    const dim3 grid(unsigned((shape.width + 31) / 32), unsigned(shape.sets));
+    sum_parts_kernel<<<grid, 1024, 0, static_cast<cudaStream_t>(stream)>>>(shape, parts, sums);
+    check("row_mlp", "sum_parts");
+}
+
 void segment_sum(const Launch& launch, const void* rows, const int64_t* ptr, const int64_t* order, void* out)
 {
     if (launch.rows == 0)
         return;
-    with_type(launch, [&]<class T, int V, int N>() {
+    with_type(launch, launch.width, [&]<class T, int V, int N>() {
         segment_sum_kernel<T, V, N><<<blocks_for(launch.rows), kThreads, 0, stream_of(launch)>>>(
             launch.rows, launch.width, static_cast<const T*>(rows), ptr, order, static_cast<T*>(out));
     });

@@ -59,6 +59,15 @@ struct FinishSums {
 void finish_backward(const Launch& launch, const void* z, const float* bias, const Norm& norm,
                      const RowGradient& gradient, void* dz, void* total, const FinishSums& parts);
 
+/// Parts of the sums of x over its rows; rows i with ptr[i] == ptr[i + 1] are left out, none where ptr is null.
+void column_sums(const Launch& launch, const void* x, const int64_t* ptr, float* parts);
+
+/// sums[set] = sum of parts[set] over its rows, [sets, width] of [sets, parts, width].
+struct PartsShape {
+    int64_t sets = 0, parts = 0, width = 0;
+};
+void sum_parts(const PartsShape& shape, const float* parts, float* sums, void* stream);
+
 /// dz = da * gelu'(pre), in place of da, and parts of the gradient of the bias.
 void activate_backward(const Launch& launch, const void* pre, void* da, float* bias_parts);
 
