@@ -30,25 +30,26 @@ SOCKETS = "NCCL_P2P_DISABLE=1 NCCL_SHM_DISABLE=1 NCCL_NET=Socket NCCL_SOCKET_IFN
 ONE_BUCKET_MB = 100000
 
 
-def last_object(command, link, given):
+def objects(command, link, given):
     extra = dict(word.split("=", 1) for word in shlex.split(given.slow)) if link == "slow" else {}
     done = subprocess.run(command, shell=isinstance(command, str), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env=os.environ | extra)
-    objects = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    if done.returncode != 0 or not objects:
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode != 0 or not lines:
         sys.exit(f"bucket_sweep.py: {command} ended with {done.returncode}:\n{done.stdout[-1000:]}{done.stderr[-3000:]}")
-    return json.loads(objects[-1])
+    return [json.loads(line) for line in lines]
 
 
-def ours(given, kind, link, buffers, bucket, nproc):
-    command = [given.bench, "--graph", given.graph, "--kind", kind, "--nproc", str(nproc),
-               "--bucket", str(bucket or ONE_BUCKET_MB), "--broadcast-buffers", str(buffers), *given.more]
-    return last_object(command, link, given)
+def ours(given, kind, link, buffers, buckets, nproc):
+    """One job for all sizes of buckets."""
+    return objects([given.bench, "--graph", given.graph, "--kind", kind, "--nproc", str(nproc), "--broadcast-buffers", str(buffers),
+                    "--sweep", ",".join(map(str, buckets)), *given.more], link, given)
 
 
-def peer(given, kind, link, buffers, bucket, nproc):
-    command = given.peer.format(kind=kind, bucket=bucket or ONE_BUCKET_MB, buffers="--bb" if buffers else "", nproc=nproc)
-    return last_object(command, link, given)
+def peer(given, kind, link, buffers, buckets, nproc):
+    commands = [given.peer.format(kind=kind, bucket=bucket or ONE_BUCKET_MB, buffers="--bb" if buffers else "", nproc=nproc)
+                for bucket in buckets]
+    return [objects(command, link, given)[-1] for command in commands]
 
 
 def measure(given, programs):
@@ -56,15 +57,15 @@ def measure(given, programs):
     rows = []
     for round_number in range(given.rounds):
         for kind in given.kinds:
-            cases = [("fast", 0, None)] + [(link, buffers, bucket) for link in given.links for buffers in given.buffers
-                                           for bucket in given.buckets]
-            for link, buffers, bucket in cases:
+            cases = [("fast", 0, None)] + [(link, buffers, given.buckets) for link in given.links for buffers in given.buffers]
+            for link, buffers, buckets in cases:
                 for name, run in programs.items():
-                    raw = run(given, kind, link, buffers, bucket, 1 if bucket is None else given.nproc)
-                    rows.append({"program": name, "kind": kind, "link": link, "buffers": buffers, "bucket_mb": bucket,
-                                 "round": round_number, "ms": raw["ms"], "raw": raw})
-                    print(f"round {round_number} {name} {kind} {link} buffers={buffers} bucket={bucket}: {raw['ms']:.2f} ms",
-                          file=sys.stderr, flush=True)
+                    found = run(given, kind, link, buffers, buckets or [0], given.nproc if buckets else 1)
+                    for bucket, raw in zip(buckets or [None], found, strict=True):
+                        rows.append({"program": name, "kind": kind, "link": link, "buffers": buffers, "bucket_mb": bucket,
+                                     "round": round_number, "ms": raw["ms"], "raw": raw})
+                        print(f"round {round_number} {name} {kind} {link} buffers={buffers} bucket={bucket}: {raw['ms']:.2f} ms",
+                              file=sys.stderr, flush=True)
     return rows
 
 

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 // Times training steps of a network: forward, weighted squared error, backward, gradient exchange, AdamW.
-// Prints one JSON object.
+// Prints one JSON object, with --sweep one for every size of buckets.
 //   train_step_bench --graph o32-l4.safetensors --kind gnn --channels 128 --layers 16 --threads 2 --steps 5
 //   train_step_bench --graph n320-l6.safetensors --kind graphtransformer --device cuda --dtype bf16 --nproc 2
 #include "gradwind/core/config_loader.h"
@@ -51,6 +51,7 @@ struct Settings {
     int64_t n_prognostic = 100;
     int64_t n_forcing = 12;
     double bucket_mb = 25;
+    std::vector<double> sweep; ///< sizes of buckets instead of one; 0: one bucket
     bool broadcast_buffers = false;
     std::string wire = "fp32";
     std::string compression = "none";
@@ -74,6 +75,7 @@ Settings parse(int argc, char** argv)
     app.add_option("--layers", settings.layers);
     app.add_option("--chunks", settings.chunks, "of the processor (and of graph transformer mappers), as in its key");
     app.add_option("--bucket", settings.bucket_mb, "training.strategy.bucket_cap_mb");
+    app.add_option("--sweep", settings.sweep, "sizes of buckets, one after the other; 0: one bucket")->delimiter(',');
     app.add_option("--broadcast-buffers", settings.broadcast_buffers, "send buffers in every step, 0 or 1");
     app.add_option("--wire", settings.wire, "fp32 or bf16")->check(CLI::IsMember({"fp32", "bf16"}));
     app.add_option("--compression", settings.compression, "none, acp:RANK or powersgd:RANK");
@@ -167,6 +169,8 @@ struct Timings {
     double loss = 0;
 };
 
+constexpr double kOneBucketMb = 1e6;
+
 class Bench
 {
 public:
@@ -197,6 +201,16 @@ public:
         y_ = own.of(at::randn({1, 1, 1, n, table_.n_output()}), 3).to(device_);
         const auto samples = own_batch ? double(world_.size()) : 1.0;
         weights_ = own.of(at::rand({n, 1}) / double(n) * at::rand({table_.n_output()}) / samples).to(device_);
+    }
+
+    /// Other buckets from here on. @param mb  their size; 0: one bucket
+    void cut_buckets(double mb)
+    {
+        parallel::EngineOptions options;
+        options.bucket_cap_mb = mb > 0 ? mb : kOneBucketMb;
+        options.first_bucket_mb = options.bucket_cap_mb;
+        const auto gradients = engine_->flat_gradients();
+        engine_->replan(parallel::plan_buckets(gradients.numel(), gradients.element_size(), options));
     }
 
     Timings run()
@@ -329,6 +343,39 @@ private:
     at::Tensor x_, y_, weights_;
 };
 
+nlohmann::json result_of(const Settings& settings, const Bench& bench, double bucket_mb, const Timings& timings)
+{
+    return {{"bench", "train_step"},
+            {"graph", std::filesystem::path(settings.graph).filename().string()},
+            {"kind", settings.kind},
+            {"device", settings.device},
+            {"dtype", settings.dtype},
+            {"channels", settings.channels},
+            {"layers", settings.layers},
+            {"chunks", settings.chunks},
+            {"checkpointing", settings.checkpointing},
+            {"bucket_mb", bucket_mb},
+            {"broadcast_buffers", settings.broadcast_buffers},
+            {"wire", settings.wire},
+            {"compression", settings.compression},
+            {"plan", settings.plan},
+            {"wire_mb", bench.wire_mb()},
+            {"world", bench.world().size()},
+            {"mode", settings.mode},
+            {"partition", settings.partition},
+            {"threads", settings.threads},
+            {"steps", settings.steps},
+            {"params", bench.n_parameters()},
+            {"ms", 1e3 * median(timings.seconds)},
+            {"ms_min", 1e3 * *std::min_element(timings.seconds.begin(), timings.seconds.end())},
+            {"ms_max", 1e3 * *std::max_element(timings.seconds.begin(), timings.seconds.end())},
+            {"cpu_s", *std::min_element(timings.cpu.begin(), timings.cpu.end())},
+            {"exposed_ms", 1e3 * median(timings.exposed)},
+            {"peak_gib", gib(ops::device_memory(bench.device()).peak_bytes)},
+            {"state_gib", gib(bench.state_bytes())},
+            {"loss", timings.loss}};
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -340,44 +387,22 @@ int main(int argc, char** argv)
         return parallel::launch_local({argv, argv + argc}, {.processes = settings.nproc});
     at::set_num_threads(settings.threads);
     Bench bench(settings, environment);
-    const auto timings = bench.run();
-    if (!settings.profile.empty()) {
-        const auto profile = bench.profile(1e3 * median(timings.seconds));
+    if (settings.sweep.empty()) {
+        const auto timings = bench.run();
+        if (!settings.profile.empty()) {
+            const auto profile = bench.profile(1e3 * median(timings.seconds));
+            if (bench.world().rank() == 0)
+                std::ofstream(settings.profile) << profile.dump(1) << "\n";
+        }
         if (bench.world().rank() == 0)
-            std::ofstream(settings.profile) << profile.dump(1) << "\n";
+            std::puts(result_of(settings, bench, settings.bucket_mb, timings).dump().c_str());
+    }
+    for (const double bucket_mb : settings.sweep) {
+        bench.cut_buckets(bucket_mb);
+        const auto timings = bench.run();
+        if (bench.world().rank() == 0)
+            std::puts(result_of(settings, bench, bucket_mb, timings).dump().c_str());
     }
     bench.world().barrier();
-    if (bench.world().rank() != 0)
-        return 0;
-    const nlohmann::json result = {{"bench", "train_step"},
-                                   {"graph", std::filesystem::path(settings.graph).filename().string()},
-                                   {"kind", settings.kind},
-                                   {"device", settings.device},
-                                   {"dtype", settings.dtype},
-                                   {"channels", settings.channels},
-                                   {"layers", settings.layers},
-                                   {"chunks", settings.chunks},
-                                   {"checkpointing", settings.checkpointing},
-                                   {"bucket_mb", settings.bucket_mb},
-                                   {"broadcast_buffers", settings.broadcast_buffers},
-                                   {"wire", settings.wire},
-                                   {"compression", settings.compression},
-                                   {"plan", settings.plan},
-                                   {"wire_mb", bench.wire_mb()},
-                                   {"world", bench.world().size()},
-                                   {"mode", settings.mode},
-                                   {"partition", settings.partition},
-                                   {"threads", settings.threads},
-                                   {"steps", settings.steps},
-                                   {"params", bench.n_parameters()},
-                                   {"ms", 1e3 * median(timings.seconds)},
-                                   {"ms_min", 1e3 * *std::min_element(timings.seconds.begin(), timings.seconds.end())},
-                                   {"ms_max", 1e3 * *std::max_element(timings.seconds.begin(), timings.seconds.end())},
-                                   {"cpu_s", *std::min_element(timings.cpu.begin(), timings.cpu.end())},
-                                   {"exposed_ms", 1e3 * median(timings.exposed)},
-                                   {"peak_gib", gib(ops::device_memory(bench.device()).peak_bytes)},
-                                   {"state_gib", gib(bench.state_bytes())},
-                                   {"loss", timings.loss}};
-    std::puts(result.dump().c_str());
     return 0;
 }
