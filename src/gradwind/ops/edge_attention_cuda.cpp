@@ -1,13 +1,12 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 // edge_attention by the kernels of edge_attention_cuda_kernels.h.
-#include "gradwind/core/torch_version.h"
 #include "gradwind/ops/edge_attention_cuda_kernels.h"
 #include "gradwind/ops/edge_attention_impl.h"
+#include "gradwind/ops/own_function.h"
 #include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/custom_class.h>
@@ -159,8 +158,7 @@ struct EdgeAttentionCuda : torch::autograd::Function<EdgeAttentionCuda> {
                               const c10::intrusive_ptr<CallState>& state)
     {
         const auto given = operands.vec();
-        const c10::cuda::CUDAGuard device(given[Query].device());
-        const AutocastGuard own_precision({});
+        const OwnFunction scope(given[Query].device());
         const auto [out, lse] = Call(state->edges, given).forward();
         auto saved = given;
         saved.insert(saved.end(), {out, lse});
@@ -173,8 +171,7 @@ struct EdgeAttentionCuda : torch::autograd::Function<EdgeAttentionCuda> {
     {
         const auto saved = context->get_saved_variables();
         const auto state = c10::static_intrusive_pointer_cast<CallState>(context->saved_data["state"].toCapsule());
-        const c10::cuda::CUDAGuard device(saved[Query].device());
-        const AutocastGuard own_precision({});
+        const OwnFunction scope(saved[Query].device());
         auto result = Call(state->edges, saved)
                           .backward(saved[kOperands], saved[kOperands + 1],
                                     gradients[0].to(saved[Query].scalar_type()).contiguous());

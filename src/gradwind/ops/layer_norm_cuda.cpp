@@ -1,11 +1,11 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
 #include "gradwind/ops/layer_norm_impl.h"
+#include "gradwind/ops/own_function.h"
 #include "gradwind/ops/row_mlp_cuda_kernels.h"
 #include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -38,7 +38,7 @@ struct LayerNormCuda : torch::autograd::Function<LayerNormCuda> {
     static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
                               const c10::optional<at::Tensor>& bias, double epsilon)
     {
-        const c10::cuda::CUDAGuard device(x.device());
+        const OwnFunction scope(x.device());
         const auto dense = x.contiguous();
         const auto shift = bias.value_or(at::Tensor());
         auto y = at::empty_like(dense);
@@ -52,7 +52,7 @@ struct LayerNormCuda : torch::autograd::Function<LayerNormCuda> {
     {
         const auto saved = context->get_saved_variables();
         const auto& x = saved[0];
-        const c10::cuda::CUDAGuard device(x.device());
+        const OwnFunction scope(x.device());
         const auto grad = gradients[0].to(x.scalar_type()).contiguous();
         const auto launch = launch_over(x);
         auto grad_x = at::empty_like(x);

@@ -3,10 +3,10 @@
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/linear_impl.h"
+#include "gradwind/ops/own_function.h"
 #include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <numeric>
@@ -67,8 +67,7 @@ struct LinearCuda : torch::autograd::Function<LinearCuda> {
     static variable_list forward(AutogradContext* context, at::TensorList operands, int64_t n_maps, at::ScalarType type)
     {
         const auto& x = operands[0];
-        const c10::cuda::CUDAGuard device(x.device());
-        const AutocastGuard own_precision({});
+        const OwnFunction scope(x.device());
         const auto weights = operands.slice(1, size_t(n_maps)), biases = operands.slice(1 + size_t(n_maps));
         int64_t width = 0;
         for (const auto& weight : weights)
@@ -94,8 +93,7 @@ struct LinearCuda : torch::autograd::Function<LinearCuda> {
     {
         const auto saved = context->get_saved_variables();
         const auto& x = saved[0];
-        const c10::cuda::CUDAGuard device(x.device());
-        const AutocastGuard own_precision({});
+        const OwnFunction scope(x.device());
         const auto type = at::ScalarType(context->saved_data["type"].toInt());
         const auto n_maps = saved.size() - 1;
         const bool biases = context->saved_data["biases"].toBool();

@@ -2,12 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // row_mlp on a GPU: matrix products of the library, everything between them in few passes, many rows at a time.
 #include "gradwind/core/torch_version.h"
+#include "gradwind/ops/own_function.h"
 #include "gradwind/ops/row_mlp_call.h"
 #include "gradwind/ops/row_mlp_cuda_kernels.h"
 #include "gradwind/ops/row_sums_cuda.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <map>
@@ -340,16 +340,14 @@ private:
 
 variable_list row_mlp_cuda_forward(const RowMlpCall& call, const variable_list& tensors)
 {
-    const c10::cuda::CUDAGuard device(tensors[0].device());
-    const AutocastGuard own_precision({});
+    const OwnFunction scope(tensors[0].device());
     return Call(call, tensors).forward();
 }
 
 variable_list row_mlp_cuda_backward(const RowMlpCall& call, const variable_list& tensors,
                                     const variable_list& gradients, const std::vector<bool>& wanted)
 {
-    const c10::cuda::CUDAGuard device(tensors[0].device());
-    const AutocastGuard own_precision({});
+    const OwnFunction scope(tensors[0].device());
     auto result = Call(call, tensors).backward(gradients, wanted);
     for (size_t i = 0; i < result.size(); ++i)
         if (result[i].defined())
