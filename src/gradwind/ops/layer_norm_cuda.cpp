@@ -21,6 +21,8 @@ using torch::autograd::variable_list;
 
 /// A warp takes a row: shorter ones would leave most of it idle.
 constexpr int64_t kFewestChannels = 128;
+/// And holds it in registers: longer ones do not fit.
+constexpr int64_t kMostChannels = 2048;
 
 Launch launch_over(const at::Tensor& x)
 {
@@ -73,7 +75,7 @@ bool layer_norm_cuda_takes(const at::Tensor& x, const at::Tensor& weight)
 {
     return x.is_cuda() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
            weight.scalar_type() == at::kFloat && weight.is_contiguous() && x.size(-1) >= kFewestChannels &&
-           x.numel() > 0;
+           x.size(-1) <= kMostChannels && x.numel() > 0;
 }
 
 at::Tensor layer_norm_on_cuda(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon)

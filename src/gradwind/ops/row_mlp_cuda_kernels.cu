@@ -295,7 +295,7 @@ void with_type(const Launch& launch, int64_t pitch, const Use& use)
         if (divides(8))
             with_packs<__nv_bfloat16, 8, 1, 2, 4, 8>(launch.width, use);
         else if (divides(4))
-            with_packs<__nv_bfloat16, 4, 1, 4>(launch.width, use);
+            with_packs<__nv_bfloat16, 4, 1, 4, 16>(launch.width, use);
         else
             with_packs<__nv_bfloat16, 1, 8, 64>(launch.width, use);
     } else {

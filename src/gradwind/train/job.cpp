@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 namespace gradwind::train
 {
@@ -52,8 +53,12 @@ graph::Graph shared_graph(const Config& config, const parallel::Environment& env
     return graph;
 }
 
+/// Before threads begin, which may read the environment.
 void set_deterministic(const TrainSettings& settings)
 {
+    // What torch asks for where products of matrices on a GPU are to be deterministic. A user's own value stays.
+    if (settings.deterministic)
+        (void)::setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
     at::globalContext().setDeterministicAlgorithms(settings.deterministic, false);
     at::globalContext().setDeterministicCuDNN(settings.deterministic);
 }
@@ -150,6 +155,7 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         settings.precision = Precision::Float32;
         notes.emplace_back("training.precision: bf16-mixed needs a GPU, this run computes in 32-true");
     }
+    set_deterministic(settings);
     const auto world = parallel::connect_world(
         environment, {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,
                       .timeout = timeout_of(config),
@@ -162,7 +168,6 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         job.dtype != at::kDouble || device.is_cpu(), ConfigError,
         "[train] expected a CPU for training.precision=64-true, found {}; set system.hardware.accelerator=cpu",
         device.str());
-    set_deterministic(job.settings);
     open_datasets(job, notes);
     const auto graph = shared_graph(config, environment, world, notes);
     require_nodes(*job.training, graph);
