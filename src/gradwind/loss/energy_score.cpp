@@ -3,6 +3,7 @@
 #include "gradwind/loss/energy_score.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -46,7 +47,7 @@ EnergyScoreLoss::Weights EnergyScoreLoss::split_weights(const at::Tensor& pred, 
     if (reduction.time == Reduction::TimeScalers::Apply)
         multiply(scalers_.time.reshape({1, -1, 1, 1, 1}), false);
     if (scalers_.nan_mask && context.nan_mask.defined()) {
-        const auto columns = at::tensor(options_.pred_columns, at::kLong).to(pred.device());
+        const auto columns = ops::columns_on(options_.pred_columns, pred.device());
         multiply(context.nan_mask.to(pred.device()).index_select(2, columns).unsqueeze(1).unsqueeze(1), true);
     }
     return out;
@@ -80,7 +81,7 @@ at::Tensor EnergyScoreLoss::evaluate(const at::Tensor& pred, const at::Tensor& t
     GRADWIND_CHECK(!joint || reduction.kind != Reduction::Kind::All || context.squash == Squash::Mean, ConfigError,
                    "[loss] an energy score over variables jointly has no sum over variables");
     const auto columns = [&](const at::Tensor& x, const std::vector<int64_t>& list) {
-        return x.to(pred.scalar_type()).index_select(kVariable, at::tensor(list, at::kLong).to(x.device()));
+        return x.to(pred.scalar_type()).index_select(kVariable, ops::columns_on(list, x.device()));
     };
     const auto x = columns(pred, options_.pred_columns);
     const auto y = columns(target, options_.target_columns);

@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/loss/error_kernels.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -162,9 +163,7 @@ at::Tensor detail::error_sums_torch(const at::Tensor& pred, const at::Tensor& ta
                                     const ErrorWeights& weights)
 {
     const auto options = pred.options();
-    const auto columns = [&](const std::vector<int64_t>& list) {
-        return at::tensor(list, at::kLong).to(pred.device());
-    };
+    const auto columns = [&](const std::vector<int64_t>& list) { return ops::columns_on(list, pred.device()); };
     auto p = pred.index_select(4, columns(spec.pred_columns));
     auto t = target.to(pred.scalar_type()).index_select(4, columns(spec.target_columns));
     if (spec.nans == NanPolicy::Ignore) {

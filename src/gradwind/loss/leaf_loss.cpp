@@ -3,6 +3,7 @@
 #include "gradwind/loss/leaf_loss.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -110,7 +111,7 @@ at::Tensor reduce_variables(const at::Tensor& values, const std::vector<int64_t>
     case Loss::Reduction::Kind::All:
         return squash == Squash::Mean ? values.sum() / double(n_selected) : values.sum();
     case Loss::Reduction::Kind::PerVariable: {
-        const auto columns = at::tensor(pred_columns, at::kLong).to(values.device());
+        const auto columns = ops::columns_on(pred_columns, values.device());
         return at::zeros({n_output}, values.options()).index_copy(0, columns, values);
     }
     case Loss::Reduction::Kind::Ranges:
@@ -124,9 +125,8 @@ at::Tensor reduce_variables(const at::Tensor& values, const std::vector<int64_t>
             if (found != pred_columns.end())
                 positions.push_back(found - pred_columns.begin());
         }
-        means.push_back(positions.empty()
-                            ? at::zeros({}, values.options())
-                            : values.index_select(0, at::tensor(positions, at::kLong).to(values.device())).mean());
+        means.push_back(positions.empty() ? at::zeros({}, values.options())
+                                          : values.index_select(0, ops::columns_on(positions, values.device())).mean());
     }
     return means.empty() ? at::zeros({0}, values.options()) : at::stack(means);
 }
@@ -142,16 +142,19 @@ at::Tensor LeafLoss::evaluate(const at::Tensor& pred, const at::Tensor& target, 
     GRADWIND_CHECK(pred.dim() == 5, ShapeError, "[loss] expected a prediction of 5 dimensions, got {}", pred.dim());
     if (!additive())
         require_whole(context, scalers_.grid, pred, "RMSELoss");
+    const auto here = [&](const at::Tensor& scaler) { return ops::on_device(scaler, pred.device()); };
     ErrorWeights weights;
-    weights.grid = slice_weights(scalers_.grid, context, pred.size(3));
-    weights.time = reduction.time == Reduction::TimeScalers::Apply ? scalers_.time : at::ones({1}, at::kDouble);
+    weights.grid = slice_weights(here(scalers_.grid), context, pred.size(3));
+    weights.time = reduction.time == Reduction::TimeScalers::Apply
+                       ? here(scalers_.time)
+                       : at::ones({1}, at::device(pred.device()).dtype(at::kDouble));
     weights.point = context.weights;
     if (scalers_.nan_mask)
         weights.nan_mask = context.nan_mask;
     const auto sums = error_sums(pred, target, spec_, weights);
     const auto members = spec_.kind == ErrorKind::Crps ? 1 : pred.size(2);
     const auto samples = context.samples.value_or(double(pred.size(0)));
-    const auto values = sums * (scalers_.variable / (samples * double(members))).to(sums.device());
+    const auto values = sums * (here(scalers_.variable) / (samples * double(members)));
     const auto reduced = reduce_variables(values, spec_.pred_columns, pred.size(4), context.squash, reduction);
     return root_ == Root::Square ? reduced.sqrt() : reduced;
 }

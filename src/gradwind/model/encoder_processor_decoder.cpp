@@ -3,6 +3,7 @@
 #include "gradwind/model/encoder_processor_decoder.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -117,7 +118,7 @@ at::Tensor EncoderProcessorDecoder::encoder_input(const DatasetParts& dataset, c
         columns.push_back(
             at::full({columns[0].size(0), 1}, double(std::min<int64_t>(1, rollout_step)), columns[0].options()));
     if (parts_.encoder_input == NetworkParts::EncoderInput::FieldsAndResidual)
-        columns.push_back(as_rows(start.index_select(-1, dataset.input_prognostic.to(x.device()))));
+        columns.push_back(as_rows(start.index_select(-1, ops::on_device(dataset.input_prognostic, x.device()))));
     return at::cat(columns, 1);
 }
 
@@ -231,10 +232,10 @@ at::Tensor EncoderProcessorDecoder::decoder_destination(const DatasetParts& data
             blocks.push_back(parts_.node_attributes->coordinates(dataset.name).repeat({copies, 1}));
             break;
         case TargetFeature::Forcings:
-            blocks.push_back(as_rows(x.index_select(-1, dataset.input_forcing.to(x.device()))));
+            blocks.push_back(as_rows(x.index_select(-1, ops::on_device(dataset.input_forcing, x.device()))));
             break;
         case TargetFeature::Prognostics:
-            blocks.push_back(as_rows(x.index_select(-1, dataset.input_prognostic.to(x.device()))));
+            blocks.push_back(as_rows(x.index_select(-1, ops::on_device(dataset.input_prognostic, x.device()))));
             break;
         case TargetFeature::TrainableParameters:
             if (const auto trainable = parts_.node_attributes->trainable(dataset.name); trainable.defined())
@@ -255,8 +256,9 @@ at::Tensor EncoderProcessorDecoder::with_residual(const DatasetParts& dataset, c
                          .to(x.scalar_type());
     if (!start.defined())
         return out;
-    const auto prognostic = start.index_select(-1, dataset.input_prognostic.to(x.device())).to(x.scalar_type());
-    return out.index_add(-1, dataset.output_prognostic.to(x.device()),
+    const auto prognostic =
+        start.index_select(-1, ops::on_device(dataset.input_prognostic, x.device())).to(x.scalar_type());
+    return out.index_add(-1, ops::on_device(dataset.output_prognostic, x.device()),
                          prognostic.expand({-1, parts_.n_step_output, -1, -1, -1}));
 }
 

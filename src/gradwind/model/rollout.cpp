@@ -3,6 +3,7 @@
 #include "gradwind/model/rollout.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -14,7 +15,7 @@ namespace
 
 at::Tensor index_of(const std::vector<int64_t>& columns, const at::Tensor& like)
 {
-    return at::tensor(columns, at::kLong).to(like.device());
+    return ops::columns_on(columns, like.device());
 }
 
 at::Tensor pick(const at::Tensor& x, const std::vector<int64_t>& columns)
