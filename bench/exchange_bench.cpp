@@ -11,7 +11,9 @@
 // Prints a JSON object a line. bench/peers/exchange_ddp.py runs torch's variants on the same tensors.
 #include "bench/allocation_counter.h"
 #include "bench/counting_backend.h"
+#include "bench/emulated_link.h"
 #include "bench/exchange_network.h"
+#include "bench/statistics.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/parallel/launch.h"
@@ -40,13 +42,16 @@
 #include <numeric>
 #include <optional>
 #include <sstream>
-#include <thread>
 
 namespace
 {
 
 using namespace gradwind;
 using namespace gradwind::parallel;
+using bench::Link;
+using bench::mean;
+using bench::percentile;
+using bench::set_link;
 using Clock = std::chrono::steady_clock;
 
 struct Settings {
@@ -97,12 +102,6 @@ EngineOptions options_of(const std::string& variant, double bucket_mb)
     return options;
 }
 
-double percentile(std::vector<double> values, double fraction)
-{
-    std::sort(values.begin(), values.end());
-    return values[static_cast<size_t>(fraction * static_cast<double>(values.size() - 1) + 0.5)];
-}
-
 struct Variant {
     std::string name;
     double bucket_mb = 25;
@@ -119,20 +118,26 @@ void synchronize(const Group& world, at::Device device)
         world.barrier(); // on a GPU the ranks meet in the step itself
 }
 
+constexpr double kWarmUpShare = 0.05; ///< of the times of a profile
+
 void run_variant(Variant& variant, const bench::Network& network, const Group& world, const Settings& settings,
                  at::Device device)
 {
+    set_link(world, Link::AsFastAsTheMachine);
     GradientEngine engine(network.parameters(), variant.name == "none" ? Group::self("none") : world,
                           options_of(variant.name, variant.bucket_mb));
     engine.broadcast_parameters();
     std::optional<train::AdamW> optimizer;
     int64_t layout_version = -1;
     std::vector<double> ms;
-    for (int step = 0; step < settings.warm_up + settings.steps; ++step) {
+    const int warm_up = variant.name == "none" && settings.network.compute == "profile" ? 1 : settings.warm_up;
+    for (int step = 0; step < warm_up + settings.steps; ++step) {
+        if (step == warm_up)
+            set_link(world, Link::AsGiven);
         synchronize(world, device);
         const auto start = Clock::now();
         engine.begin_step();
-        const auto loss = network.loss();
+        const auto loss = network.loss(step < warm_up ? kWarmUpShare : 1);
         engine.begin_backward(Sync::Reduce);
         torch::autograd::backward({loss}, {});
         engine.finish();
@@ -149,14 +154,13 @@ void run_variant(Variant& variant, const bench::Network& network, const Group& w
             torch::cuda::synchronize(device.index());
         if (settings.update)
             (void)optimizer->verdict();
-        if (step < settings.warm_up)
+        if (step < warm_up)
             continue;
         ms.push_back(milliseconds_since(start));
         variant.exposed_ms.push_back(1e3 * engine.last_step().exposed);
+        for (const auto& bucket : engine.last_step().buckets)
+            variant.wire_bytes += bucket.on_wire;
     }
-    variant.wire_bytes = 0;
-    for (const auto& bucket : engine.last_step().buckets)
-        variant.wire_bytes += bucket.on_wire;
     variant.buckets = engine.last_step().buckets.size();
     variant.medians.push_back(percentile(ms, 0.5));
     variant.ms.insert(variant.ms.end(), ms.begin(), ms.end());
@@ -180,24 +184,28 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
     for (const auto& parameter : network.parameters())
         n_parameters += parameter.tensor.numel();
     for (const auto& variant : variants) {
-        const nlohmann::json line = {{"bench", "exchange"},
-                                     {"variant", variant.name},
-                                     {"bucket_mb", variant.bucket_mb},
-                                     {"buckets", variant.buckets},
-                                     {"world", world.size()},
-                                     {"device", device.is_cuda() ? "cuda" : "cpu"},
-                                     {"compute", settings.network.compute},
-                                     {"slow", settings.network.slow},
-                                     {"update", settings.update},
-                                     {"parameters", n_parameters},
-                                     {"steps", variant.ms.size()},
-                                     {"median_ms", percentile(variant.medians, 0.5)},
-                                     {"p10_ms", percentile(variant.ms, 0.1)},
-                                     {"p90_ms", percentile(variant.ms, 0.9)},
-                                     {"best_ms", percentile(variant.ms, 0)},
-                                     {"exposed_ms", percentile(variant.exposed_ms, 0.5)},
-                                     {"wire_mb", 1e-6 * static_cast<double>(variant.wire_bytes)},
-                                     {"medians_ms", variant.medians}};
+        const nlohmann::json line = {
+            {"bench", "exchange"},
+            {"variant", variant.name},
+            {"bucket_mb", variant.bucket_mb},
+            {"buckets", variant.buckets},
+            {"world", world.size()},
+            {"device", device.is_cuda() ? "cuda" : "cpu"},
+            {"compute", settings.network.compute},
+            {"slow", settings.network.slow},
+            {"update", settings.update},
+            {"parameters", n_parameters},
+            {"steps", variant.ms.size()},
+            {"median_ms", percentile(variant.medians, 0.5)},
+            {"p10_ms", percentile(variant.ms, 0.1)},
+            {"p90_ms", percentile(variant.ms, 0.9)},
+            {"best_ms", percentile(variant.ms, 0)},
+            {"exposed_ms", percentile(variant.exposed_ms, 0.5)},
+            {"mean_ms", mean(variant.ms)}, // factors differ from step to step
+            {"steps_ms", settings.steps <= 8 ? variant.ms : std::vector<double>{}},
+            {"mean_exposed_ms", mean(variant.exposed_ms)},
+            {"wire_mb", 1e-6 * static_cast<double>(variant.wire_bytes) / static_cast<double>(variant.ms.size())},
+            {"medians_ms", variant.medians}};
         std::puts(line.dump().c_str());
     }
 }

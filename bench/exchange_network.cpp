@@ -124,10 +124,10 @@ void Network::read_profile(at::Device device)
     x_ = at::randn({1}, at::device(device));
 }
 
-at::Tensor Network::loss() const
+at::Tensor Network::loss(double share) const
 {
     if (options_.compute == "profile")
-        return replayed();
+        return replayed(share);
     const AutocastGuard autocast({{false, at::kBFloat16}, {x_.is_cuda(), at::kBFloat16}, false});
     at::Tensor x = x_;
     for (size_t block = 0; block < static_cast<size_t>(options_.blocks); ++block)
@@ -152,15 +152,15 @@ at::Tensor Network::timed(const at::Tensor& x, size_t block) const
                              p(block, 6), p(block, 7), p(block, 8), p(block, 9), p(block, 10), p(block, 11));
 }
 
-at::Tensor Network::replayed() const
+at::Tensor Network::replayed(double share) const
 {
     const auto start = Clock::now();
     const auto clock = at::zeros({1}, at::kLong);
     // Backward runs from the last stage to the first.
-    at::Tensor x = Stage::apply(backward_ms_, clock, x_.detach().requires_grad_(), at::zeros({1}));
+    at::Tensor x = Stage::apply(share * backward_ms_, clock, x_.detach().requires_grad_(), at::zeros({1}));
     for (size_t i = parameters_.size(); i-- > 0;)
-        x = Stage::apply(ready_ms_[i], clock, x, parameters_[i].tensor);
-    sleep_until(start, forward_ms_);
+        x = Stage::apply(share * ready_ms_[i], clock, x, parameters_[i].tensor);
+    sleep_until(start, share * forward_ms_);
     return x.sum();
 }
 

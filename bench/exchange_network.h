@@ -26,7 +26,8 @@ public:
     Network(const NetworkOptions& options, at::Device device);
     [[nodiscard]] const std::vector<parallel::NamedParameter>& parameters() const { return parameters_; }
     /// Forward; backward of the result gives every parameter a gradient.
-    [[nodiscard]] at::Tensor loss() const;
+    /// @param share  of the times of a profile: less while warming up
+    [[nodiscard]] at::Tensor loss(double share = 1) const;
 
 private:
     void make_blocks(at::Device device);
@@ -37,7 +38,7 @@ private:
     }
     [[nodiscard]] at::Tensor real(const at::Tensor& x, size_t block) const;
     [[nodiscard]] at::Tensor timed(const at::Tensor& x, size_t block) const;
-    [[nodiscard]] at::Tensor replayed() const;
+    [[nodiscard]] at::Tensor replayed(double share) const;
 
     const NetworkOptions options_;
     size_t per_block_ = 0;

@@ -12,11 +12,8 @@ namespace gradwind::bench
 {
 
 struct LinkOptions {
-    double bytes_per_s = 125e6; ///< of each port, in each direction
-    double latency_s = 50e-6;   ///< from the last byte sent to the last byte received
-    /// Packets of at most this size do not queue: acknowledgements have credits of their own on the networks that are
-    /// emulated, and behind data they would halve the rate of two-way traffic.
-    int64_t express_bytes = 128;
+    double bytes_per_s = 125e6;     ///< of each port, in each direction
+    double latency_s = 50e-6;       ///< from the last byte sent to the last byte received
     int64_t queue_bytes = 64 << 20; ///< what a port holds back at most; more is dropped
 };
 
@@ -31,8 +28,6 @@ public:
     /// @return when it arrives; nothing if it is dropped
     [[nodiscard]] std::optional<double> arrival(size_t from, size_t to, int64_t bytes, double now_s)
     {
-        if (bytes <= options_.express_bytes)
-            return now_s + options_.latency_s;
         const double start = std::max({now_s, out_.at(from), in_.at(to)});
         if ((start - now_s) * options_.bytes_per_s > double(options_.queue_bytes))
             return std::nullopt;
@@ -40,9 +35,14 @@ public:
         out_[from] = in_[to] = end;
         return end + options_.latency_s;
     }
+    /// A packet that does not queue. Acknowledgements have credits of their own on the networks that are emulated, and
+    /// behind data they would halve the rate of two-way traffic.
+    [[nodiscard]] double express_arrival(double now_s) const { return now_s + options_.latency_s; }
+    /// Of packets that come from now on.
+    void set_rate(double bytes_per_s) { options_.bytes_per_s = bytes_per_s; }
 
 private:
-    const LinkOptions options_;
+    LinkOptions options_;
     std::vector<double> out_, in_; ///< when each port is free again
 };
 

@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Runs a command as processes of one job, each in a network of its own, joined by a switch with slow ports.
 //   slow_link --ports 2 --rate 31.25 --latency 50 -- exchange_bench --compute timed ...
-// The processes find each other as under torchrun: RANK, WORLD_SIZE, MASTER_ADDR, and GLOO_SOCKET_IFNAME. Needs root
-// and /dev/net/tun. Prints what the switch did as a JSON object on stderr: a run in which packets were late by much is
-// no measurement.
+// The processes find each other as under torchrun: RANK, WORLD_SIZE, MASTER_ADDR, and GLOO_SOCKET_IFNAME. SIGUSR2 to
+// SLOW_LINK_PID makes the ports as fast as the machine, for what is not to be measured; SIGUSR1 brings their rate back.
+// Needs root and /dev/net/tun. Prints what the switch did as a JSON object on stderr: a run in which packets were late
+// by much is no measurement.
 #include "bench/packet_scheduler.h"
 
 #include <arpa/inet.h>
@@ -21,8 +22,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -38,6 +41,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kNetwork = "10.77.0.";
 constexpr const char* kDevice = "tun0";
+constexpr double kFastBytesPerSecond = 1e12;
+/// What the processes asked for last.
+std::atomic<bool> g_slow = true;
+static_assert(std::atomic<bool>::is_always_lock_free);
 
 struct Settings {
     size_t ports = 2;
@@ -158,6 +165,7 @@ int receive_descriptor(int channel)
         set("MASTER_ADDR", std::string(kNetwork) + "1");
         set("MASTER_PORT", std::to_string(settings.master_port));
         set("GLOO_SOCKET_IFNAME", kDevice);
+        set("SLOW_LINK_PID", std::to_string(getppid()));
         std::vector<char*> words;
         for (const auto& word : settings.command)
             words.push_back(const_cast<char*>(word.c_str()));
@@ -175,8 +183,8 @@ class Switch
 {
 public:
     Switch(std::vector<int> tuns, const Settings& settings)
-        : tuns_(std::move(tuns)),
-          scheduler_(tuns_.size(), {.bytes_per_s = 1e6 * settings.rate_mb, .latency_s = 1e-6 * settings.latency_us}),
+        : tuns_(std::move(tuns)), bytes_per_s_(1e6 * settings.rate_mb),
+          scheduler_(tuns_.size(), {.bytes_per_s = bytes_per_s_, .latency_s = 1e-6 * settings.latency_us}),
           buffer_(static_cast<size_t>(settings.mtu) + 64)
     {
         for (const int tun : tuns_)
@@ -186,6 +194,10 @@ public:
     /// For at most a millisecond.
     void turn()
     {
+        if (is_slow_ != g_slow) {
+            is_slow_ = g_slow;
+            scheduler_.set_rate(is_slow_ ? bytes_per_s_ : kFastBytesPerSecond);
+        }
         std::vector<pollfd> waiting;
         for (const int tun : tuns_)
             waiting.push_back({tun, POLLIN, 0});
@@ -203,7 +215,7 @@ public:
         return {{"switch_packets", n_packets_},
                 {"switch_mb", 1e-6 * static_cast<double>(n_bytes_)},
                 {"switch_dropped", n_dropped_},
-                {"switch_late_us_mean", n_packets_ ? 1e6 * late_s_ / static_cast<double>(n_packets_) : 0},
+                {"switch_late_us_mean", n_slow_ ? 1e6 * late_s_ / static_cast<double>(n_slow_) : 0},
                 {"switch_late_us_worst", 1e6 * worst_s_}};
     }
 
@@ -214,6 +226,14 @@ private:
     };
 
     [[nodiscard]] double now() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+    /// TCP without a payload; a small message that overtook others would look like loss.
+    static bool is_acknowledgement(const unsigned char* packet, ssize_t size)
+    {
+        constexpr int kTcp = 6;
+        const ssize_t ip = 4 * (packet[0] & 15);
+        return packet[9] == kTcp && size >= ip + 20 && size == ip + 4 * (packet[ip + 12] >> 4);
+    }
 
     void receive(size_t port)
     {
@@ -226,7 +246,9 @@ private:
             const size_t to = static_cast<size_t>(bytes[19]) - 1;
             if (bytes[0] >> 4 != 4 || bytes[16] != 10 || bytes[17] != 77 || to >= tuns_.size())
                 continue;
-            if (const auto due = scheduler_.arrival(port, to, size, now()))
+            if (is_acknowledgement(bytes, size))
+                packets_.push(scheduler_.express_arrival(now()), {to, {buffer_.data(), buffer_.data() + size}});
+            else if (const auto due = scheduler_.arrival(port, to, size, now()))
                 packets_.push(*due, {to, {buffer_.data(), buffer_.data() + size}});
             else
                 ++n_dropped_;
@@ -242,6 +264,9 @@ private:
                          packet.bytes.size()); // a full device drops, as networks do
             ++n_packets_;
             n_bytes_ += static_cast<int64_t>(packet.bytes.size());
+            if (!is_slow_)
+                continue; // nobody measures
+            ++n_slow_;
             late_s_ += late;
             worst_s_ = std::max(worst_s_, late);
         }
@@ -249,10 +274,12 @@ private:
 
     const Clock::time_point start_ = Clock::now();
     std::vector<int> tuns_;
+    const double bytes_per_s_;
+    bool is_slow_ = true;
     PacketScheduler scheduler_;
     std::vector<char> buffer_;
     WaitingPackets<Packet> packets_;
-    int64_t n_packets_ = 0, n_bytes_ = 0, n_dropped_ = 0;
+    int64_t n_packets_ = 0, n_slow_ = 0, n_bytes_ = 0, n_dropped_ = 0;
     double late_s_ = 0, worst_s_ = 0;
 };
 
@@ -287,6 +314,8 @@ public:
 int run(const Settings& settings)
 {
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); // sleeps end when they are asked to
+    std::signal(SIGUSR1, [](int) { g_slow = true; });
+    std::signal(SIGUSR2, [](int) { g_slow = false; });
     Children children;
     std::vector<int> tuns, channels;
     for (size_t port = 0; port < settings.ports; ++port) {

@@ -4,15 +4,20 @@
 """The exchange of gradients on slow links, which a switch on this machine emulates: gradwind and torch's variants in turns.
 
 usage: slow_links.py EXCHANGE_BENCH SLOW_LINK --profile FILE [--step-ms MS] [--cases 1:4,10:40,25:100] [--results FILE.jsonl]
-       [--ours none,fp32,bf16,acp:4] [--torch ddp,fp16,powersgd:4] [--python PYTHON] [--steps 3] [--rounds 2] [--break-even]
+       [--ours none,fp32,bf16,acp:4] [--torch none,ddp,fp16,powersgd:4] [--sweep MIB,MIB] [--python PYTHON] [--steps 4] [--rounds 1]
+       [--control-ours ...] [--control-torch ...] [--tune]
+       slow_links.py --table FILE.jsonl...
 
-A case is GBITS:SLOW. Compute is SLOW times slower than recorded, and so is the link: every ratio is that of a link of GBITS
-Gb/s. FILE comes from `train_step_bench --profile` on the machine that is meant; --step-ms says how long its step takes.
-Each case runs once more at half the rate and twice the slowness (the control): where the scaled times differ, the emulator was
-measured and not the exchange. The ports' rates together should stay below 250 MB/s. Needs root and /dev/net/tun.
+A case is GBITS:SLOW. Compute is SLOW times slower than recorded, and so are the link and its latency: every ratio is that of a
+link of GBITS Gb/s. FILE comes from `train_step_bench --profile` on the machine that is meant; --step-ms says how long its step
+takes. Warming up, and handing round the first weights, goes over a fast link. What factors take of this processor is not slowed:
+choose SLOW so that it does not count (the table says what it was over a fast link: cases of 0 Gb/s).
+Each case runs once more at half the rate and twice the slowness (the control; --control-ours '' and --control-torch '' for none):
+where the scaled times differ, the emulator was measured and not the exchange. The ports' rates together should stay below
+250 MB/s. Needs root and /dev/net/tun.
 
---break-even tunes at rates around the one below which `gradwind tune` says that compression wins, and prints where the
-measured times cross.
+--tune has `gradwind tune` race in each case instead, and notes the bandwidth below which it says that compression wins. The table
+sets that beside where the times of dense and compressed exchanges measured in other cases cross.
 """
 import argparse
 import datetime
@@ -20,12 +25,27 @@ import json
 import math
 import os
 import pathlib
+import platform
 import statistics
 import subprocess
 import sys
 
+FAST_MB = 1e6  # of a case of 0 Gb/s: as fast as the machine
 
-def objects_of(command):
+
+def output_of(*command):
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+
+def processor():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def in_network(given, gbits, slow, program):
+    """What the processes print as JSON, with what the switch did."""
+    command = [given.slow_link, "--ports", str(given.nproc), "--rate", str(rate_of(gbits, slow)),
+               "--latency", str(given.latency * slow if gbits else 0), "--", *program]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode != 0:
@@ -35,77 +55,104 @@ def objects_of(command):
     return [line | switch for line in lines if "switch_packets" not in line]
 
 
-def in_network(given, rate_mb, program):
-    return objects_of([given.slow_link, "--ports", str(given.nproc), "--rate", str(rate_mb), "--latency", str(given.latency), "--",
-                       *program])
+def rate_of(gbits, slow):
+    return 125.0 * gbits / slow if gbits else FAST_MB
 
 
-def common(given, slow):
+def compute_of(given, slow):
     return ["--compute", "profile", "--profile", given.profile, "--step-ms", str(given.step_ms), "--slow", str(slow)]
 
 
-def rate_of(gbits, slow):
-    return 125.0 * gbits / slow
+def note(given, row):
+    """Results are written as they come: a run takes long."""
+    if given.results:
+        with given.results.open("a") as file:
+            file.write(json.dumps(given.origin | {"profile": pathlib.Path(given.profile).stem, "load": os.getloadavg()[0]} | row) + "\n")
 
 
-def run_case(given, gbits, slow, rows):
-    steps = ["--steps", str(given.steps), "--warm-up", str(given.warm_up), "--repeats", "1", *common(given, slow)]
-    programs = {"gradwind": [given.bench, "--variants", given.ours, *steps]}
-    if given.torch:
-        programs["torch"] = [given.python, str(pathlib.Path(__file__).parent / "peers" / "exchange_ddp.py"), "--variants",
-                             given.torch, *steps]
+def run_case(given, gbits, slow, ours, torch, role):
+    steps = ["--steps", str(given.steps), "--warm-up", str(given.warm_up), "--repeats", "1", *compute_of(given, slow)]
+    sweep = ["--sweep", given.sweep] if given.sweep else []
+    programs = {}
+    if ours:
+        programs["gradwind"] = [given.bench, "--variants", ours, *steps, *sweep]
+    if torch:
+        programs["torch"] = [given.python, str(pathlib.Path(__file__).parent / "peers" / "exchange_ddp.py"), "--variants", torch,
+                             *steps, *sweep]
+    rows = []
     for round_number in range(given.rounds):
         for name, program in programs.items():
-            for raw in in_network(given, rate_of(gbits, slow), program):
-                rows.append({"bench": "slow_links", "program": name, "gbits": gbits, "slow": slow, "rate_mb_s": rate_of(gbits, slow),
-                             "round": round_number, "variant": raw["variant"], "ms": raw["median_ms"] / slow, "raw": raw})
-                print(f"{gbits:g} Gb/s at 1/{slow:g}, {name} {raw['variant']}: {raw['median_ms'] / slow:.1f} ms", file=sys.stderr,
-                      flush=True)
+            for raw in in_network(given, gbits, slow, program):
+                row = {"bench": "slow_links", "role": role, "program": name, "gbits": gbits, "slow": slow,
+                       "rate_mb_s": rate_of(gbits, slow), "latency_us": given.latency * slow, "round": round_number,
+                       "variant": raw["variant"], "bucket_mb": raw["bucket_mb"], "ms": raw["mean_ms"] / slow, "raw": raw}
+                note(given, row)
+                rows.append(given.origin | {"profile": pathlib.Path(given.profile).stem} | row)
+                print(f"{gbits:g} Gb/s at 1/{slow:g}, {name} {raw['variant']}: {raw['mean_ms'] / slow:.1f} ms", file=sys.stderr, flush=True)
+    return rows
 
 
-def report(rows):
-    times = {}
+def tune(given, gbits, slow):
+    line, = in_network(given, gbits, slow, [given.bench, "--tune", str(given.rank), "--steps", str(given.tune_steps),
+                                            *compute_of(given, slow)])
+    row = {"bench": "slow_links_tune", "gbits": gbits, "slow": slow, "break_even_gbits": 8e-3 * line["break_even_mb_s"] * slow, "raw": line}
+    note(given, row)
+    return given.origin | {"profile": pathlib.Path(given.profile).stem} | row
+
+
+def grouped(rows):
+    """Milliseconds of the real machine, and what they have beyond the same program without an exchange, by what was run."""
+    times, packets_late = {}, {}
     for row in rows:
-        times.setdefault((row["gbits"], row["slow"], row["program"], row["variant"]), []).append(row["ms"])
-    print(f"{'Gb/s':>5} {'slow':>5} {'program':<9} {'variant':<11} {'step ms':>9} {'exposed ms':>11}   (in time of the real machine)")
-    for (gbits, slow, program, variant), values in times.items():
+        key = (row["profile"], row["role"], row["gbits"], row["slow"], row["program"], row["variant"], row["bucket_mb"])
+        times.setdefault(key, []).append(row["ms"])
+        packets_late[key] = row["raw"]["switch_late_us_mean"]
+    result = {}
+    for key, values in times.items():
+        alone = [ms for other, values in times.items() if other[:5] == key[:5] and other[5] == "none" for ms in values]
+        if not alone:  # of the other program
+            alone = [ms for other, values in times.items() if other[:4] == key[:4] and other[5] == "none" for ms in values]
         ms = statistics.median(values)
-        alone = statistics.median(times.get((gbits, slow, "gradwind", "none"), [math.nan]))
-        print(f"{gbits:>5g} {slow:>5g} {program:<9} {variant:<11} {ms:>9.1f} {ms - alone:>11.1f}")
-    for (gbits, slow, program, variant), values in times.items():
-        control = times.get((gbits, 2 * slow, program, variant))
-        if control:
-            print(f"control {gbits:g} Gb/s {program} {variant}: {statistics.median(control) / statistics.median(values):.3f}")
+        result[key] = (ms, ms - statistics.median(alone) if alone else math.nan, packets_late[key])
+    return result
 
 
-def tuned(given, rate_mb, slow):
-    """What `tune` measures at a rate: the best dense time, that of compression, and the break-even it predicts."""
-    line, = in_network(given, rate_mb, [given.bench, "--tune", str(given.rank), "--steps", str(given.tune_steps), *common(given, slow)])
-    dense = min(trial["step_ms"] for trial in line["trials"] if not trial["name"].startswith(("acp", "powersgd")))
-    acp = next(trial["step_ms"] for trial in line["trials"] if trial["name"].startswith("acp"))
-    return {"rate_mb_s": rate_mb, "dense_ms": dense, "acp_ms": acp, "predicted_mb_s": line["break_even_mb_s"], "raw": line}
+def crossing(times, profile):
+    """Where dense and compressed exchanges take equally long: between cases, by the logarithm of the rate. None: not seen."""
+    dense, compressed = {}, {}
+    for (name, _, gbits, _, program, variant, _), (ms, _, _) in times.items():
+        if name == profile and program == "gradwind" and gbits and variant != "none":
+            best = compressed if variant.startswith("acp") else dense
+            best[gbits] = min(ms, best.get(gbits, math.inf))
+    both = sorted(set(dense) & set(compressed))
+    for low, high in zip(both, both[1:]):
+        a, b = dense[low] - compressed[low], dense[high] - compressed[high]
+        if a > 0 >= b:
+            return low * (high / low) ** (a / (a - b))
+    return None
 
 
-def break_even(given, gbits, slow):
-    """Rates below and above the predicted one, until the sign changes; between them by the logarithm of the rate."""
-    points = [tuned(given, rate_of(gbits, slow), slow)]
-    predicted = points[0]["predicted_mb_s"]
-    for factor in (0.7, 1.4, 0.5, 2.0, 0.35, 2.8):
-        points.append(tuned(given, predicted * factor, slow))
-        points.sort(key=lambda point: point["rate_mb_s"])
-        for low, high in zip(points, points[1:]):
-            a, b = low["dense_ms"] - low["acp_ms"], high["dense_ms"] - high["acp_ms"]
-            if a > 0 >= b:
-                share = a / (a - b)
-                found = low["rate_mb_s"] * (high["rate_mb_s"] / low["rate_mb_s"]) ** share
-                print(f"break-even: predicted {predicted:.1f} MB/s ({8e-3 * predicted * slow:.2f} Gb/s), measured {found:.1f} MB/s: "
-                      f"{100 * (predicted / found - 1):+.0f} %")
-                return [{"bench": "break_even", "slow": slow, "predicted_mb_s": predicted, "measured_mb_s": found, "points": points}]
-    print(f"break-even: predicted {predicted:.1f} MB/s, not found between {points[0]['rate_mb_s']:.1f} and {points[-1]['rate_mb_s']:.1f}")
-    return [{"bench": "break_even", "slow": slow, "predicted_mb_s": predicted, "measured_mb_s": None, "points": points}]
+def table(rows):
+    times = grouped([row for row in rows if row["bench"] == "slow_links" and row["role"] != "crossing"])
+    print(f"{'profile':<24} {'Gb/s':>5} {'slow':>5} {'program':<9} {'variant':<11} {'MiB':>4} {'step ms':>9} {'exposed ms':>11} {'late us':>8}")
+    for (profile, role, gbits, slow, program, variant, bucket), (ms, exposed, late) in times.items():
+        if role == "case":
+            print(f"{profile:<24} {gbits:>5g} {slow:>5g} {program:<9} {variant:<11} {bucket:>4g} {ms:>9.1f} {exposed:>11.1f} {late:>8.0f}")
+    for key, (ms, exposed, _) in times.items():
+        profile, role, gbits, slow, program, variant, bucket = key
+        first = times.get((profile, "case", gbits, slow / 2, program, variant, bucket))
+        if role == "control" and first:
+            print(f"control {profile} {gbits:g} Gb/s 1/{slow:g} {program} {variant}: step {ms / first[0]:.3f}, "
+                  f"exposed {exposed:.1f} ms against {first[1]:.1f}")
+    times = grouped([row for row in rows if row["bench"] == "slow_links" and row["role"] == "crossing"])
+    for row in rows:
+        if row["bench"] == "slow_links_tune":
+            found = crossing(times, row["profile"])
+            measured = f"{found:.1f} Gb/s: {100 * (row['break_even_gbits'] / found - 1):+.0f} %" if found else "not seen"
+            print(f"break-even {row['profile']}: predicted at {row['gbits']:g} Gb/s {row['break_even_gbits']:.1f} Gb/s, measured {measured}")
 
 
-def main():
+def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bench")
     parser.add_argument("slow_link")
@@ -113,39 +160,49 @@ def main():
     parser.add_argument("--step-ms", type=float, default=0)
     parser.add_argument("--cases", default="1:4,10:40,25:100")
     parser.add_argument("--nproc", type=int, default=2)
-    parser.add_argument("--latency", type=float, default=50)
+    parser.add_argument("--latency", type=float, default=50, help="of the real link, one way, in microseconds")
     parser.add_argument("--ours", default="none,fp32,bf16,acp:4")
-    parser.add_argument("--torch", default="ddp,fp16,powersgd:4")
+    parser.add_argument("--torch", default="none,ddp,fp16,powersgd:4")
+    parser.add_argument("--control-ours")
+    parser.add_argument("--control-torch")
+    parser.add_argument("--role", default="case", choices=["case", "crossing"], help="what the table takes the rows for")
+    parser.add_argument("--sweep", default="", help="more caps for dense variants")
     parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4, help="an even number: compression alternates")
     parser.add_argument("--warm-up", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--control", type=int, default=1, help="0: no runs at half the rate")
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--rank", type=int, default=4)
-    parser.add_argument("--tune-steps", type=int, default=60)
-    parser.add_argument("--break-even", action="store_true", help="instead of the variants, at the first case")
+    parser.add_argument("--tune", action="store_true", help="instead of the variants")
+    parser.add_argument("--tune-steps", type=int, default=16)
     parser.add_argument("--results", type=pathlib.Path)
     given = parser.parse_args()
+    if given.control_ours is None:
+        given.control_ours = given.ours
+    if given.control_torch is None:
+        given.control_torch = given.torch
+    given.origin = {"date": datetime.date.today().isoformat(), "commit": output_of("git", "describe", "--always", "--dirty"),
+                    "machine": f"{processor()}, {os.cpu_count()} cores, Linux {platform.release()}"}
+    return given
+
+
+def main():
+    if sys.argv[1:2] == ["--table"]:
+        table([json.loads(line) for name in sys.argv[2:] for line in pathlib.Path(name).read_text().splitlines()])
+        return
+    given = parse()
     cases = [tuple(float(word) for word in case.split(":")) for case in given.cases.split(",")]
     for gbits, slow in cases:
-        if given.nproc * rate_of(gbits, slow) > 250:
+        if gbits and given.nproc * rate_of(gbits, slow) > 250:
             sys.exit(f"slow_links.py: {given.nproc} ports of {rate_of(gbits, slow):g} MB/s are too much for the switch; "
                      f"make the case {gbits:g} slower")
     rows = []
-    if given.break_even:
-        rows = break_even(given, *cases[0])
-    else:
-        for gbits, slow in cases:
-            run_case(given, gbits, slow, rows)
-            if given.control:
-                run_case(given, gbits, 2 * slow, rows)
-        report(rows)
-    if given.results:
-        commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-        with given.results.open("a") as file:
-            for row in rows:
-                file.write(json.dumps({"date": datetime.date.today().isoformat(), "commit": commit, "load": os.getloadavg()[0],
-                                       "profile": pathlib.Path(given.profile).name, "step_ms": given.step_ms} | row) + "\n")
+    for gbits, slow in cases:
+        if given.tune:
+            rows.append(tune(given, gbits, slow))
+            continue
+        rows += run_case(given, gbits, slow, given.ours, given.torch, given.role)
+        rows += run_case(given, gbits, 2 * slow, given.control_ours, given.control_torch, "control")
+    table(rows)
 
 
 if __name__ == "__main__":

@@ -7,10 +7,14 @@ usage: torchrun --nproc-per-node 2 exchange_ddp.py [--variants none,ddp,bf16,pow
        [--compute profile --profile FILE [--step-ms MS] [--slow FACTOR]]
 Prints a JSON object a line. `none` is the network without DistributedDataParallel. A profile replays a recorded step as
 exchange_bench does: the same tensors, ready at the same times, with sleeps for compute.
+PowerSGD's hook waits for further messages in Gloo's two threads, which all wait once two buckets are on their way, and in no order
+that ranks agree on. On a CPU a thread of its own runs it bucket by bucket, beside backward: all that the hook does may overlap.
 """
 import argparse
+import concurrent.futures
 import json
 import os
+import signal
 import statistics
 import time
 
@@ -68,6 +72,7 @@ def sleep_until(moment):
 class Replay(torch.nn.Module):
     def __init__(self, args):
         super().__init__()
+        self.share = 1.0  # of the recorded times
         with open(args.profile) as file:
             profile = json.load(file)
         factor = 1e-3 * args.slow
@@ -81,11 +86,28 @@ class Replay(torch.nn.Module):
 
     def forward(self, x):
         start, clock = time.perf_counter(), {}
-        x = Stage.apply(clock, self.backward_s, x.detach().requires_grad_(), torch.zeros(1))
+        x = Stage.apply(clock, self.share * self.backward_s, x.detach().requires_grad_(), torch.zeros(1))
         for ready_s, value in zip(reversed(self.ready_s), self.values):
-            x = Stage.apply(clock, ready_s, x, value)
-        sleep_until(start + self.forward_s)
+            x = Stage.apply(clock, self.share * ready_s, x, value)
+        sleep_until(start + self.share * self.forward_s)
         return x
+
+
+def in_turns(hook):
+    """A hook for Gloo: a thread runs it for one bucket after the other, while backward goes on."""
+    worker = concurrent.futures.ThreadPoolExecutor(1)
+
+    def queue(state, bucket):
+        result = torch.futures.Future()
+
+        def run():
+            try:
+                result.set_result(hook(state, bucket).wait())
+            except Exception as error:
+                result.set_exception(error)
+        worker.submit(run)
+        return result
+    return queue
 
 
 def wrap(network, variant, bucket_mb, device):
@@ -101,12 +123,24 @@ def wrap(network, variant, bucket_mb, device):
     elif variant.startswith("powersgd"):
         rank = int(variant.split(":")[1]) if ":" in variant else 4
         state = powerSGD_hook.PowerSGDState(None, matrix_approximation_rank=rank, start_powerSGD_iter=3, min_compression_rate=0.5)
-        ddp.register_comm_hook(state, powerSGD_hook.powerSGD_hook)
+        hook = powerSGD_hook.powerSGD_hook
+        ddp.register_comm_hook(state, hook if device.type == "cuda" else in_turns(hook))
     return ddp
+
+
+def set_link(number):
+    """Tells slow_link, if it runs this, that what follows is measured (SIGUSR1) or not (SIGUSR2)."""
+    if "SLOW_LINK_PID" in os.environ:
+        dist.barrier()
+        if dist.get_rank() == 0:
+            os.kill(int(os.environ["SLOW_LINK_PID"]), number)
+        time.sleep(0.05)
+        dist.barrier()
 
 
 def run(variant, bucket_mb, args, device):
     torch.manual_seed(1)
+    set_link(signal.SIGUSR2)
     if args.compute == "profile":
         network, x = Replay(args).to(device), torch.randn(1, device=device)
     else:
@@ -116,7 +150,11 @@ def run(variant, bucket_mb, args, device):
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-6, fused=device.type == "cuda") if args.update else None
     sync = torch.cuda.synchronize if device.type == "cuda" else (dist.barrier if dist.is_initialized() else lambda: None)
     ms = []
-    for step in range(args.warm_up + args.steps):
+    warm_up = 1 if variant == "none" and args.compute == "profile" else args.warm_up
+    for step in range(warm_up + args.steps):
+        if step == warm_up:
+            set_link(signal.SIGUSR1)
+        network.share = 0.05 if step < warm_up else 1.0
         sync()
         start = time.perf_counter()
         net.zero_grad(set_to_none=variant == "none" and args.compute != "profile")
@@ -128,7 +166,7 @@ def run(variant, bucket_mb, args, device):
             optimizer.step()
         if device.type == "cuda":
             sync()
-        if step >= args.warm_up:
+        if step >= warm_up:
             ms.append(1e3 * (time.perf_counter() - start))
     return ms
 
@@ -174,7 +212,8 @@ def main():
             print(json.dumps({"bench": "exchange", "peer": "torch " + torch.__version__, "variant": case[0], "bucket_mb": case[1],
                               "world": world, "device": device.type, "steps": len(values),
                               "median_ms": statistics.median(medians[case]), "p10_ms": at(0.1), "p90_ms": at(0.9),
-                              "best_ms": values[0], "medians_ms": medians[case]}), flush=True)
+                              "best_ms": values[0], "medians_ms": medians[case], "mean_ms": statistics.mean(values),
+                              "slow": args.slow, "steps_ms": times[case] if args.steps <= 8 else []}), flush=True)
     if world > 1:
         dist.destroy_process_group()
 

@@ -124,11 +124,14 @@ TEST(BucketPlanner, TailsShrinkByHalves)
 TEST(BucketPlanner, BreakEvenIsWhereBothFinishTogether)
 {
     auto inputs = uniform(100, 920 * kMb, 60e-3, {.latency_s = 0.1e-3, .bytes_per_s = 1e9});
-    const double found = break_even_bandwidth(inputs, 5 * kMb, 2.5e-3);
+    const auto in_one_message = [&](int64_t bytes) {
+        return std::vector<std::vector<Message>>{{{bytes, inputs.backward_s}}};
+    };
+    const double found = break_even_bandwidth(inputs, in_one_message(kMb), 2.5e-3);
     // Dense is exposed by about S/B' - T_b: equal to 2.5 ms near 920 MB / 62.5 ms.
     EXPECT_NEAR(found, 920e6 / 62.5e-3, 0.15 * found);
-    EXPECT_EQ(break_even_bandwidth(inputs, 1'000'000 * kMb, 2.5e-3), 0);
-    EXPECT_TRUE(std::isinf(break_even_bandwidth(inputs, 1, -1.0)));
+    EXPECT_EQ(break_even_bandwidth(inputs, in_one_message(1'000'000 * kMb), 2.5e-3), 0);
+    EXPECT_TRUE(std::isinf(break_even_bandwidth(inputs, in_one_message(1), -1.0)));
 }
 
 } // namespace

@@ -347,6 +347,23 @@ GRADWIND_MULTIRANK_TEST(Compression, IsDenseUntilItsStart, RankCounts{1, 2})
     EXPECT_TRUE(at::equal(engine.compression_state().factors[0].second, before));
 }
 
+GRADWIND_MULTIRANK_TEST(Compression, TheFirstAndTheLastMessageAreSmall, RankCounts{1, 2})
+{
+    Net net;
+    net.parameters.clear();
+    for (int layer = 0; layer < 20; ++layer) {
+        net.parameters.push_back({fmt::format("w{}", layer), at::zeros({32, 32}, at::kDouble).requires_grad_()});
+        net.parameters.push_back({fmt::format("v{}", layer), at::zeros({32}, at::kDouble).requires_grad_()});
+    }
+    GradientEngine engine(net.parameters, world, compressed(Compression::Acp));
+    for (int k = 0; k < 2; ++k)
+        step(engine, net, {noise(net, k, world.rank())});
+    const auto& ends = engine.bucket_ends();
+    ASSERT_EQ(ends.size(), 5u);
+    EXPECT_LE(100 * ends[0], 15 * ends[4]) << "a slow link starts early";
+    EXPECT_LE(100 * (ends[4] - ends[3]), 10 * ends[4]) << "nothing hides the last one";
+}
+
 GRADWIND_MULTIRANK_TEST(Compression, Bf16OnTheWireKeepsItsBound, RankCounts{1, 2, 3})
 {
     const Net net(at::kFloat);

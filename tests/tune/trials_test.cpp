@@ -95,9 +95,10 @@ TuneReport measured(const Learnt& learnt, const TuneOptions& options, double add
         trial.wire_bytes = trial.accuracy == Accuracy::Any        ? learnt.gradient_bytes / 100
                            : trial.options.wire == WireType::Bf16 ? learnt.gradient_bytes / 2
                                                                   : learnt.gradient_bytes;
-        const double messages =
-            learnt.fp32.link.latency_s + double(trial.wire_bytes) / learnt.fp32.link.bytes_per_s / 4;
-        trial.seconds = trial.accuracy == Accuracy::Any ? learnt.compute_s + added_s + messages : trial.predicted_s;
+        // Four messages in each of two steps; only the last quarter of the gradients, ready at the end, is not hidden.
+        trial.sent.assign(2, std::vector<SentBucket>(4, {learnt.gradient_bytes / 4, trial.wire_bytes / 4}));
+        const double last = learnt.fp32.link.seconds(double(trial.wire_bytes) / 4);
+        trial.seconds = trial.accuracy == Accuracy::Any ? learnt.compute_s + added_s + last : trial.predicted_s;
     }
     judge(report, options);
     return report;
@@ -133,6 +134,44 @@ TEST(Verdict, BreakEvenIsWhereTheTimesMeet)
     const auto there = measured(faster, {.accuracy = Accuracy::Rounded}, 0.02);
     EXPECT_NEAR(there.break_even_bytes_per_s, rounded.break_even_bytes_per_s, 0.02 * rounded.break_even_bytes_per_s);
     EXPECT_TRUE(says(there, "loses"));
+}
+
+TEST(Verdict, BreakEvenKnowsWhenFactorsTravelAndThatStepsDiffer)
+{
+    // Every other step sends 40 MB in its last message, which nothing hides: 20 ms of 2 GB/s, and 10 in the mean.
+    const auto learnt = slow_link();
+    TuneReport report;
+    report.learnt = learnt;
+    report.trials = candidates(learnt, {.accuracy = Accuracy::Exact});
+    for (auto& trial : report.trials) {
+        trial.seconds = trial.predicted_s;
+        if (trial.accuracy != Accuracy::Any)
+            continue;
+        const int64_t half = learnt.gradient_bytes / 2;
+        trial.sent = {{{half, 4'000'000}, {half, 40'000'000}}, {{half, 4'000'000}, {half, 0}}};
+        trial.seconds = learnt.compute_s + 0.02 + learnt.fp32.link.latency_s + 40e6 / 1e9 / 2;
+    }
+    judge(report, {.accuracy = Accuracy::Exact});
+    // Dense: 419 MB beside 100 ms of backward. Compressed: 20 ms, and 20 MB.
+    EXPECT_NEAR(report.break_even_bytes_per_s, (419e6 - 20e6) / 0.12, 0.05 * 399e6 / 0.12);
+}
+
+TEST(Trials, HopelessOnesAreLeftOut)
+{
+    const auto learnt = slow_link();
+    const TuneOptions options = {.accuracy = Accuracy::Rounded};
+    auto trials = candidates(learnt, options);
+    const size_t all = trials.size();
+    const auto gone = take_hopeless(trials, options);
+    EXPECT_EQ(trials.size() + gone.size(), all);
+    EXPECT_TRUE(trials.front().name.starts_with("default")) << "470 ms, where bf16 takes 260";
+    EXPECT_EQ(find(trials, "planned, bf16").options.wire, WireType::Bf16);
+    EXPECT_EQ(find(trials, "acp").accuracy, Accuracy::Any);
+    EXPECT_TRUE(find(gone, "one bucket").predicted_s > 0);
+    EXPECT_THROW((void)find(trials, "one bucket"), std::runtime_error);
+    // In fp32 alone they are close enough.
+    trials = candidates(learnt, {.accuracy = Accuracy::Exact});
+    EXPECT_TRUE(take_hopeless(trials, {.accuracy = Accuracy::Exact}).empty());
 }
 
 TEST(Verdict, TheDefaultStaysWhereNothingIsGained)

@@ -144,16 +144,26 @@ std::vector<int64_t> tail_shaped(int64_t total_bytes, int64_t cap_bytes, int64_t
     return backwards;
 }
 
-double break_even_bandwidth(const PlanInputs& dense, int64_t compressed_bytes, double added_s)
+double compressed_finish(const PlanInputs& dense, std::span<const std::vector<Message>> steps)
+{
+    PlanInputs inputs = dense;
+    double sum = 0;
+    for (const auto& messages : steps) {
+        inputs.parts = messages;
+        std::vector<int64_t> sizes;
+        for (const auto& message : messages)
+            sizes.push_back(message.bytes);
+        sum += predict_exchange(inputs, sizes).finish_s;
+    }
+    return sum / static_cast<double>(steps.size());
+}
+
+double break_even_bandwidth(const PlanInputs& dense, std::span<const std::vector<Message>> compressed, double added_s)
 {
     const auto dense_wins = [&](double bytes_per_s) {
         PlanInputs at = dense;
         at.link.bytes_per_s = bytes_per_s;
-        const double finish = predict_exchange(at, plan_exchange(at, 256)).finish_s;
-        // Factors leave in a handful of messages, the last one after backward.
-        const double compressed =
-            at.backward_s + added_s + at.link.latency_s + static_cast<double>(compressed_bytes) / bytes_per_s / 4;
-        return finish <= compressed;
+        return predict_exchange(at, plan_exchange(at, 256)).finish_s <= compressed_finish(at, compressed) + added_s;
     };
     double slow = 1e3, fast = 1e15;
     if (dense_wins(slow))

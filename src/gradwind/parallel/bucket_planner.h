@@ -53,10 +53,18 @@ struct PlannedExchange {
 [[nodiscard]] std::vector<int64_t> tail_shaped(int64_t total_bytes, int64_t cap_bytes, int64_t tail_bytes,
                                                int64_t granule_bytes = 256);
 
+/// A message of compressed gradients: what travels, and when it can leave.
+using Message = PlanInputs::Part;
+
+/// When the messages of compressed steps have arrived, the mean of steps that differ.
+/// @param dense  whose link they take, and whose backward they run beside
+[[nodiscard]] double compressed_finish(const PlanInputs& dense, std::span<const std::vector<Message>> steps);
+
 /// The bandwidth below which a compressed exchange beats the dense one, by equal finish of the best plans.
-/// @param compressed_bytes  what travels per step under compression
-/// @param added_s           compute that compression adds
+/// @param compressed  messages of each kind of step
+/// @param added_s     compute that compression adds
 /// @return bytes per second; 0 if compression never wins, infinity if it always does
-[[nodiscard]] double break_even_bandwidth(const PlanInputs& dense, int64_t compressed_bytes, double added_s);
+[[nodiscard]] double break_even_bandwidth(const PlanInputs& dense, std::span<const std::vector<Message>> compressed,
+                                          double added_s);
 
 } // namespace gradwind::parallel

@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <numeric>
 
@@ -13,8 +14,9 @@ namespace gradwind::parallel::detail
 namespace
 {
 
-// Messages of factors cost latency, not bandwidth: few of them, but more than one, so that the first leave early.
-constexpr int64_t kBuckets = 4;
+/// Where messages of factors end, in hundredths of all elements. A few messages only, since they cost latency before
+/// bandwidth; the first is small so that a slow link starts early, and the last because nothing hides it.
+constexpr std::array<int64_t, 5> kEnds = {10, 40, 70, 90, 100};
 /// Parts of messages begin where a GPU can read several elements at once.
 int64_t aligned(int64_t elements)
 {
@@ -55,9 +57,10 @@ std::vector<size_t> low_rank_order(const std::vector<std::vector<int64_t>>& shap
     for (const size_t index : ready_order)
         total += numel(index);
     std::vector<size_t> order;
-    for (size_t begin = 0, bucket = 1; begin < ready_order.size(); ++bucket) {
+    for (size_t begin = 0, bucket = 0; begin < ready_order.size(); ++bucket) {
         size_t end = begin;
-        while (end < ready_order.size() && (end == begin || done < total * static_cast<int64_t>(bucket) / kBuckets))
+        while (end < ready_order.size() &&
+               (end == begin || done < total * kEnds[std::min(bucket, kEnds.size() - 1)] / 100))
             done += numel(ready_order[end++]);
         std::vector<size_t> group(ready_order.begin() + static_cast<std::ptrdiff_t>(begin),
                                   ready_order.begin() + static_cast<std::ptrdiff_t>(end));

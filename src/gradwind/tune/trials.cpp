@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 namespace gradwind::tune
 {
@@ -21,6 +22,7 @@ using parallel::WireType;
 
 constexpr int64_t kMiB = 1 << 20;
 constexpr double kNothing = 0.01; ///< gains below this fraction are none
+constexpr double kHopeless = 1.5; ///< times the best prediction
 
 /// Sizes of the buckets that the engine would make of some caps.
 std::vector<int64_t> capped(int64_t total, const EngineOptions& caps)
@@ -80,7 +82,8 @@ private:
         auto& trial = trials_.emplace_back();
         trial.name = name;
         trial.accuracy = Accuracy::Any;
-        trial.options.compression = {.kind = kind, .rank = options_.rank, .start_step = 0};
+        // Whatever factors make smaller: compression is for links on which every byte counts.
+        trial.options.compression = {.kind = kind, .rank = options_.rank, .start_step = 0, .min_ratio = 1};
     }
 
     const Learnt& learnt_;
@@ -96,20 +99,48 @@ const Trial& named(const TuneReport& report, const std::string& beginning)
     return *found;
 }
 
+using Messages = std::vector<std::vector<parallel::Message>>;
+
+/// What travelled under compression: a bucket is ready when the last of its gradients is, which lie in the order of the
+/// dense arena but for what is moved inside of a bucket.
+Messages messages_of(const Learnt& learnt, const Trial& compressed)
+{
+    Messages messages;
+    for (const auto& step : compressed.sent) {
+        auto& sent = messages.emplace_back();
+        const auto& parts = learnt.fp32.parts;
+        size_t part = 0;
+        int64_t bytes = 0, end = 0;
+        double ready = 0;
+        for (const auto& bucket : step) {
+            for (end += bucket.gradient_bytes; part < parts.size() && bytes < end; ++part) {
+                bytes += parts[part].bytes;
+                ready = std::max(ready, parts[part].ready_s);
+            }
+            sent.push_back({bucket.wire_bytes, ready});
+        }
+    }
+    return messages;
+}
+
 /// Bandwidth at which the best plan of a dense exchange takes as long as compression.
 double break_even(const Learnt& learnt, const Trial& compressed, const TuneOptions& options)
 {
     const auto& link = learnt.fp32.link;
-    // What compression adds to the step besides its messages, the last quarter of which nothing hides.
-    const double messages = link.latency_s + double(compressed.wire_bytes) / link.bytes_per_s / 4;
-    const double added = std::max(0.0, compressed.seconds - learnt.compute_s - messages);
-    double least = parallel::break_even_bandwidth(learnt.fp32, compressed.wire_bytes, added);
+    auto messages = messages_of(learnt, compressed);
+    const double forward = learnt.compute_s - learnt.fp32.backward_s;
+    // What compression adds to the step besides its messages.
+    const double added =
+        std::max(0.0, compressed.seconds - forward - parallel::compressed_finish(learnt.fp32, messages));
+    double least = parallel::break_even_bandwidth(learnt.fp32, messages, added);
     if (options.accuracy != Accuracy::Exact) {
         // The planner counts gradient bytes: its link is faster than ours by what bf16 saves.
         const auto inputs = learnt.bf16();
         const double saved = inputs.link.bytes_per_s / link.bytes_per_s;
-        const auto bytes = int64_t(saved * double(compressed.wire_bytes));
-        least = std::min(least, parallel::break_even_bandwidth(inputs, bytes, added) / saved);
+        for (auto& step : messages)
+            for (auto& message : step)
+                message.bytes = int64_t(saved * double(message.bytes));
+        least = std::min(least, parallel::break_even_bandwidth(inputs, messages, added) / saved);
     }
     return least;
 }
@@ -162,6 +193,20 @@ parallel::PlanInputs Learnt::bf16() const
 std::vector<Trial> candidates(const Learnt& learnt, const TuneOptions& options)
 {
     return Candidates(learnt, options).all();
+}
+
+std::vector<Trial> take_hopeless(std::vector<Trial>& trials, const TuneOptions& options)
+{
+    double best_s = trials.front().predicted_s;
+    for (const auto& trial : trials)
+        if (trial.predicted_s > 0 && trial.accuracy <= options.accuracy)
+            best_s = std::min(best_s, trial.predicted_s);
+    const auto hopeless = std::stable_partition(trials.begin() + 1, trials.end(), [&](const Trial& trial) {
+        return trial.predicted_s <= kHopeless * best_s; // of compression there is no prediction
+    });
+    std::vector<Trial> gone(std::make_move_iterator(hopeless), std::make_move_iterator(trials.end()));
+    trials.erase(hopeless, trials.end());
+    return gone;
 }
 
 void judge(TuneReport& report, const TuneOptions& options)

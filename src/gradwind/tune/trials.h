@@ -40,22 +40,32 @@ struct Learnt {
     [[nodiscard]] parallel::PlanInputs bf16() const;
 };
 
+/// A bucket of a measured step: of how many bytes of gradients, and of how many on the wire.
+struct SentBucket {
+    int64_t gradient_bytes = 0, wire_bytes = 0;
+};
+
 struct Trial {
     std::string name;
     parallel::EngineOptions options;
     Accuracy accuracy = Accuracy::Exact; ///< the strictest demand that it meets
     double predicted_s = 0;              ///< 0 where the model has no answer
     size_t buckets = 0;
-    int64_t wire_bytes = 0; ///< of one rank in one step
-    int64_t steps = 0;      ///< measured
-    double seconds = 0;     ///< of a step, slowest rank: as a multiple of the default in the same rounds
-    double scatter_s = 0;   ///< half of the distance between the quartiles
-    double exposed_s = 0;   ///< median, slowest rank
+    std::vector<std::vector<SentBucket>> sent = {}; ///< in the last two steps: those of compression alternate
+    int64_t wire_bytes = 0;                         ///< of one rank in one step, the mean of these two
+    int64_t steps = 0;                              ///< measured
+    double seconds = 0;   ///< of a step, slowest rank: as a multiple of the default in the same rounds
+    double scatter_s = 0; ///< half of the distance between the quartiles
+    double exposed_s = 0; ///< median, slowest rank
 };
 
 /// The default first, then plans and sweeps that differ from each other. Compression is among them whatever may win,
 /// so that the report can say what it would bring.
 [[nodiscard]] std::vector<Trial> candidates(const Learnt& learnt, const TuneOptions& options);
+
+/// Takes those away that are predicted to be much slower than the best that may win: on slow links they would eat the
+/// budget. The default and compression stay. @return what went
+[[nodiscard]] std::vector<Trial> take_hopeless(std::vector<Trial>& trials, const TuneOptions& options);
 
 struct TuneReport {
     std::vector<LinkPoint> link_points, bf16_points;

@@ -31,6 +31,15 @@ double quantile(std::vector<double> values, double fraction)
     return values[size_t(std::lround(fraction * double(values.size() - 1)))];
 }
 
+/// The median, where steps of two kinds may alternate: of each kind by itself, then the mean.
+double median_of_turns(const std::vector<double>& values)
+{
+    std::array<std::vector<double>, 2> kinds;
+    for (size_t i = 0; i < values.size(); ++i)
+        kinds[i % 2].push_back(values[i]);
+    return kinds[1].empty() ? quantile(kinds[0], 0.5) : (quantile(kinds[0], 0.5) + quantile(kinds[1], 0.5)) / 2;
+}
+
 /// A trial that is under way.
 struct Runner {
     Trial trial;
@@ -53,7 +62,11 @@ public:
         learn_order();
         learn_compute();
         learn_link();
-        for (auto& trial : candidates(learnt_, options_))
+        auto trials = candidates(learnt_, options_);
+        if (learnt_.world > 1)
+            for (const auto& gone : take_hopeless(trials, options_))
+                progress_.note(fmt::format("{}: left out, {:.2f} ms are predicted", gone.name, 1e3 * gone.predicted_s));
+        for (auto& trial : trials)
             runners_.push_back({.trial = std::move(trial)});
         race();
         report_.learnt = learnt_;
@@ -148,26 +161,37 @@ private:
         return quantile(std::move(seconds), 0.5);
     }
 
+    static void note_sent(Trial& trial, const parallel::BucketReport& report)
+    {
+        auto& sent = trial.sent.emplace_back();
+        for (const auto& bucket : report.buckets)
+            sent.push_back({bucket.bytes, bucket.on_wire});
+        int64_t bytes = 0;
+        for (const auto& step : trial.sent)
+            for (const auto& bucket : step)
+                bytes += bucket.wire_bytes;
+        trial.wire_bytes = bytes / int64_t(trial.sent.size());
+    }
+
     void measure(Runner& runner, int64_t steps)
     {
         GradientEngine engine(steps_.parameters(), world_, runner.trial.options);
         std::vector<double> seconds;
+        auto& trial = runner.trial;
+        trial.sent.clear();
         for (int64_t step = 0; step < kWarmUp + steps; ++step) {
             const auto done = steps_.step(engine, {});
+            if (step + 2 >= kWarmUp + steps)
+                note_sent(trial, engine.last_step());
             if (step < kWarmUp)
                 continue;
             seconds.push_back(done.seconds);
             runner.exposed.push_back(done.exposed_s);
         }
-        auto& trial = runner.trial;
-        const auto& buckets = engine.last_step().buckets;
-        trial.buckets = buckets.size();
-        trial.wire_bytes = 0;
-        for (const auto& bucket : buckets)
-            trial.wire_bytes += bucket.on_wire;
+        trial.buckets = trial.sent.back().size();
         const double quartiles = quantile(seconds, 0.75) - quantile(seconds, 0.25);
         const auto slowest =
-            world_.max(std::array{quantile(seconds, 0.5), quartiles / 2, quantile(runner.exposed, 0.5)});
+            world_.max(std::array{median_of_turns(seconds), quartiles / 2, median_of_turns(runner.exposed)});
         runner.round_s = slowest[0];
         trial.scatter_s = slowest[1];
         trial.exposed_s = slowest[2];
