@@ -197,6 +197,8 @@ TEST(EdgeAttention, WithoutAnyEdgeIsZero)
     EXPECT_EQ(q.grad().abs().sum().item<double>(), 0);
     EXPECT_EQ(k.grad().abs().sum().item<double>(), 0);
     EXPECT_EQ(weight.grad().abs().sum().item<double>(), 0);
+    const auto by_torch = detail::edge_attention_by_torch(q, k, k, {leaf({0, 5}), weight, leaf({8})}, index);
+    EXPECT_TRUE(at::equal(by_torch, at::zeros({3, 8}, at::kDouble)));
 }
 
 TEST(EdgeAttention, RowsMayBeApart)

@@ -32,11 +32,13 @@ at::Tensor edge_attention_by_torch(const at::Tensor& q, const at::Tensor& k, con
     const AutocastGuard as_written({});
     const auto type = q.scalar_type();
     const auto wide = type == at::kDouble ? at::kDouble : at::kFloat;
-    const auto n_edges = edges.n_edges(), heads = q.size(1), depth = q.size(2), n_features = e.features.size(1);
+    const auto heads = q.size(1), depth = q.size(2), n_features = e.features.size(1);
+    if (edges.n_edges() == 0) // which torch's reduction by segments does not promise to take
+        return at::zeros({q.size(0), heads * depth}, q.options().requires_grad(false));
     const auto features = e.features.to(type);
     const auto weight = e.weight.to(type).view({heads, depth, n_features});
-    const auto rows = [](const at::Tensor& x) { return x.reshape({x.size(0), -1}); };
-    const auto by_heads = [&](const at::Tensor& x) { return x.view({x.size(0), heads, -1}); };
+    const auto rows = [](const at::Tensor& x) { return x.flatten(1); };
+    const auto by_heads = [&](const at::Tensor& x) { return x.view({x.size(0), heads, x.size(1) / heads}); };
 
     // Queries as the features see them, [n_dst, heads, columns].
     const auto u = at::bmm(q.transpose(0, 1), weight).transpose(0, 1);
@@ -45,9 +47,7 @@ at::Tensor edge_attention_by_torch(const at::Tensor& q, const at::Tensor& k, con
     const auto scores = (by_heads(products).sum(-1, false, wide) + of_features.sum(-1, false, wide)) /
                         std::sqrt(double(depth)); // [n_edges, heads]
     const auto shares = softmax_at_destination(scores, edges);
-    const auto sum = [&](const at::Tensor& x) {
-        return sum_at_destination(x.to(wide).reshape({n_edges, -1}), edges).to(type);
-    };
+    const auto sum = [&](const at::Tensor& x) { return sum_at_destination(x.to(wide).flatten(1), edges).to(type); };
     const auto narrow = shares.to(type).unsqueeze(2);
     const auto values = sum(narrow * by_heads(gather_source(rows(v), edges)));
     const auto weighted = sum(narrow * features.unsqueeze(1)).view({edges.n_dst, heads, n_features});
