@@ -143,7 +143,7 @@ void write_traffic_json(const Plan& plan, json& result)
         result["halos"] = halo_json(step, plan.copies());
     result["reading"] = {{"readers_of_a_sample", reading.n_readers},
                          {"bytes_of_a_date", reading.whole_bytes},
-                         {"bytes_of_the_busiest_process", reading.decoded_bytes()},
+                         {"bytes_of_the_busiest_process", reading.decoded_bytes},
                          {"redistributed", reading.reads_ranges},
                          {"block_bytes", reading.block_bytes},
                          {"field_bytes", reading.field_bytes}};
@@ -187,7 +187,7 @@ void write_reading(const Plan& plan, std::ostream& out)
     if (plan.layout.model_size() > 1 || reading.n_readers > 1)
         out << fmt::format("\n                 each of {} processes that read a sample between them decodes up to "
                            "{:.0f} % of it: {}",
-                           reading.n_readers, percent(reading.decoded_bytes()),
+                           reading.n_readers, percent(reading.decoded_bytes),
                            reading.reads_ranges ? fmt::format("equal ranges, then redistributed (its own cells are "
                                                               "scattered and would be {:.0f} %)",
                                                               percent(reading.own_bytes))

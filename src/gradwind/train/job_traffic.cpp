@@ -152,9 +152,7 @@ private:
             size_t(std::find(reading.readers.begin(), reading.readers.end(), rank) - reading.readers.begin());
         const auto bytes = [&](const ReadingPlan& plan, const Stage& stage, const Work& work) {
             const auto dates = job_.settings.task.relative_indices(stage.frequency_s(), work.passes).size();
-            // Several processes read one data set only.
-            return work.samples * int64_t(dates) * plan.handed_over[place] * stage.first().n_members() *
-                   stage.first().n_variables() * field_bytes();
+            return work.samples * int64_t(dates) * plan.handed_over[place] * field_bytes();
         };
         add(layout_.subgroup_size() > 1 ? "ensemble" : "reader", Verb::AllToAll,
             bytes(reading.training, job_.training, step_),

@@ -133,13 +133,33 @@ at::Tensor tensor_like(const Config& config, const TrainSettings& settings)
     return at::empty({0}, at::device(on_gpu ? at::kCUDA : at::kCPU).dtype(dtype_of(settings.precision)));
 }
 
+/// The exchanges of residuals: those of data sets that the model reads.
+std::vector<PartTraffic> residual_traffic(const JobOutline& job,
+                                          const std::map<std::string, parallel::Partition>& nodes)
+{
+    const auto section = job.config.at("model");
+    std::vector<PartTraffic> result;
+    for (const auto& encoder : model::find_mappers(section, "encoders", job.settings.dataset_names))
+        for (const auto& name : encoder.datasets) {
+            const auto dataset = std::find_if(job.datasets.begin(), job.datasets.end(),
+                                              [&](const ModelDataset& other) { return other.name == name; });
+            const auto residual = model::find_for_dataset(section, "residual", name);
+            for (auto& rows : model::residual_exchanges(residual, nodes.at(name), {.graph = job.graph}))
+                result.push_back({.part = "residual",
+                                  .source = name,
+                                  .target = name,
+                                  .work = {.columns = dataset->variables.n_input(), .layers = 1},
+                                  .rows = std::move(rows),
+                                  .of_fields = true});
+        }
+    return result;
+}
+
 GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partition, int model_size)
 {
     GroupTraffic result{.partition = partition,
                         .is_chosen = partition == partition_kind(job.config, job.graph, model_size),
                         .parts = {}};
-    // A shared model has one data set.
-    const auto& name = job.settings.dataset_names.front();
     const auto nodes = cut_nodes(job.config, job.graph, job.settings.dataset_names, partition, model_size);
     for (const auto& [set, cut] : nodes) {
         const auto sizes = cut.sizes();
@@ -151,14 +171,8 @@ GroupTraffic group_traffic(const JobOutline& job, parallel::PartitionKind partit
     try {
         for (const auto& part : job.model->shared_parts(nodes, like))
             result.parts.push_back(part_traffic(part, job.graph, nodes));
-        const auto residual = model::find_for_dataset(job.config.at("model"), "residual", name);
-        for (auto& rows : model::residual_exchanges(residual, nodes.at(name), {.graph = job.graph}))
-            result.parts.push_back({.part = "residual",
-                                    .source = name,
-                                    .target = name,
-                                    .work = {.columns = job.datasets.front().variables.n_input(), .layers = 1},
-                                    .rows = std::move(rows),
-                                    .of_fields = true});
+        for (auto& part : residual_traffic(job, nodes))
+            result.parts.push_back(std::move(part));
     } catch (const ConfigError& error) {
         result.refusal = error.what();
     }
@@ -217,12 +231,26 @@ StepTraffic predict_step_traffic(const JobOutline& job, const parallel::Layout& 
 namespace
 {
 
-int64_t busiest(const std::shared_ptr<const data::Dataset>& dataset, std::span<const data::CellRanges> parts)
+/// What reading each of some parts decodes.
+std::vector<int64_t> decoded_by(const std::shared_ptr<const data::Dataset>& dataset,
+                                std::span<const data::CellRanges> parts)
 {
-    int64_t bytes = 0;
+    std::vector<int64_t> bytes;
     for (const auto& tally : data::decode_one_date(dataset, parts))
-        bytes = std::max(bytes, tally.bytes);
+        bytes.push_back(tally.bytes);
     return bytes;
+}
+
+int64_t most(const std::vector<int64_t>& values)
+{
+    return *std::max_element(values.begin(), values.end());
+}
+
+void add_to(std::vector<int64_t>& sums, const std::vector<int64_t>& values, int64_t times = 1)
+{
+    sums.resize(values.size(), 0);
+    for (size_t i = 0; i < values.size(); ++i)
+        sums[i] += times * values[i];
 }
 
 int64_t count_inside(const data::CellRanges& ranges, const std::vector<int64_t>& cells)
@@ -251,37 +279,34 @@ std::vector<int64_t> count_handed_over(std::span<const data::CellRanges> read, O
     return result;
 }
 
-/// The plan for one data set.
-ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset, const parallel::Layout& layout,
-                            const parallel::Partition& partition, int rank)
+/// Bytes that each reader decodes, over the data sets.
+struct DecodedBytes {
+    std::vector<int64_t> if_own, as_read;
+};
+
+/// Adds a data set to the plan. @param own  cells of each reader
+void add_reading(const std::shared_ptr<const data::Dataset>& dataset, OwnCells own, ReadingPlan& plan,
+                 DecodedBytes& bytes)
 {
     const auto n_cells = dataset->n_cells();
-    const auto place = layout.place(rank);
-    const auto readers = layout.subgroup_size() > 1 ? layout.ensemble_ranks(place.ensemble_id)
-                                                    : layout.reader_ranks(place.model_id, place.reader_id);
-    std::vector<std::vector<int64_t>> own;
-    for (const int reader : readers) {
-        const auto rows = partition.rows(layout.place(reader).model_rank);
-        own.emplace_back(rows.begin(), rows.end());
-    }
     const auto whole = data::decode_one_date(dataset, std::array{data::CellRanges(0, n_cells)}).front();
+    plan.whole_bytes += whole.bytes;
+    plan.block_bytes = std::max(plan.block_bytes, whole.block_bytes);
+    plan.field_bytes = std::max(plan.field_bytes, n_cells * int64_t(sizeof(float)));
     auto parts = own_parts(own);
-    ReadingPlan plan{.n_readers = int(readers.size()),
-                     .whole_bytes = whole.bytes,
-                     .own_bytes = busiest(dataset, parts),
-                     .range_bytes = 0,
-                     .reads_ranges = false,
-                     .block_bytes = whole.block_bytes,
-                     .field_bytes = n_cells * int64_t(sizeof(float))};
-    if (!are_ranges(parts)) {
+    auto decoded = decoded_by(dataset, parts);
+    add_to(bytes.if_own, decoded);
+    if (!are_ranges(parts) && plan.n_readers > 1) {
         auto ranges = equal_ranges(n_cells, plan.n_readers);
-        plan.range_bytes = busiest(dataset, ranges);
-        plan.reads_ranges = plan.n_readers > 1 && !prefers_own_parts(plan.own_bytes, plan.range_bytes);
-        if (plan.reads_ranges)
+        auto of_ranges = decoded_by(dataset, ranges);
+        if (!prefers_own_parts(most(decoded), most(of_ranges))) {
+            plan.reads_ranges = true;
             parts = std::move(ranges);
+            decoded = std::move(of_ranges);
+        }
     }
-    plan.handed_over = count_handed_over(parts, own);
-    return plan;
+    add_to(bytes.as_read, decoded);
+    add_to(plan.handed_over, count_handed_over(parts, own), dataset->n_members() * dataset->n_variables());
 }
 
 } // namespace
@@ -289,21 +314,22 @@ ReadingPlan predict_reading(const std::shared_ptr<const data::Dataset>& dataset,
 ReadingPlan predict_reading(const Stage& stage, const parallel::Layout& layout,
                             std::span<const parallel::Partition> partitions, int rank)
 {
-    ReadingPlan all;
+    const auto place = layout.place(rank);
+    const auto readers = layout.subgroup_size() > 1 ? layout.ensemble_ranks(place.ensemble_id)
+                                                    : layout.reader_ranks(place.model_id, place.reader_id);
+    ReadingPlan plan{.n_readers = int(readers.size())};
+    DecodedBytes bytes;
     for (size_t i = 0; i < stage.parts().size(); ++i) {
-        auto own = predict_reading(stage.parts()[i].dataset, layout, partitions[i], rank);
-        if (i == 0) {
-            all = std::move(own);
-            continue;
+        std::vector<std::vector<int64_t>> own;
+        for (const int reader : readers) {
+            const auto rows = partitions[i].rows(layout.place(reader).model_rank);
+            own.emplace_back(rows.begin(), rows.end());
         }
-        all.whole_bytes += own.whole_bytes;
-        all.own_bytes += own.own_bytes;
-        all.range_bytes += own.range_bytes;
-        all.reads_ranges = all.reads_ranges || own.reads_ranges;
-        all.block_bytes = std::max(all.block_bytes, own.block_bytes);
-        all.field_bytes = std::max(all.field_bytes, own.field_bytes);
+        add_reading(stage.parts()[i].dataset, own, plan, bytes);
     }
-    return all;
+    plan.own_bytes = most(bytes.if_own);
+    plan.decoded_bytes = most(bytes.as_read);
+    return plan;
 }
 
 } // namespace gradwind::train

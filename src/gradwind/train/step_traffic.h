@@ -83,15 +83,14 @@ struct ReadingPlan {
     int n_readers = 1;                  ///< a reader group, or an ensemble whose members see the same samples
     int64_t whole_bytes = 0;            ///< of a date, decoded
     int64_t own_bytes = 0;              ///< of these by the busiest process if each reads its own part
-    int64_t range_bytes = 0;            ///< if each reads a range of equal size; 0 where that is not looked at
-    bool reads_ranges = false;          ///< which are then redistributed
+    int64_t decoded_bytes = 0;          ///< by the busiest process as they read
+    bool reads_ranges = false;          ///< of equal size, of some data set, which are then redistributed
     int64_t block_bytes = 0;            ///< the least that can be decoded: a block of a chunk, or a chunk
     int64_t field_bytes = 0;            ///< one variable of one member
-    std::vector<int64_t> handed_over{}; ///< by reader: cells of a date that it hands to an all-to-all, for itself too
-    [[nodiscard]] int64_t decoded_bytes() const { return reads_ranges ? range_bytes : own_bytes; }
+    std::vector<int64_t> handed_over{}; ///< by reader: values of a date that it hands to all-to-alls, to itself too
 };
 
-/// Reads one date of every data set and adds up what that decodes; what is handed over is of the first.
+/// Reads one date of every data set; bytes and values are sums over them, those of a block and a field the largest.
 /// @param partitions  of the cells over a model group, by data set @param rank  one of the readers
 /// @throws DataError as reading it
 [[nodiscard]] ReadingPlan predict_reading(const Stage& stage, const parallel::Layout& layout,
