@@ -273,7 +273,7 @@ private:
             add(parts_.hidden_nodes);
         for (const auto* mappers : {&encoders_, &decoders_})
             for (const auto& mapper : *mappers)
-                check_nodes(parts_, mapper);
+                check_nodes(inputs_.graph, parts_.hidden_nodes, mapper);
     }
 
     [[nodiscard]] size_t index_of(const std::string& name) const

@@ -53,14 +53,13 @@ void check_parts(const std::vector<NamedMapper>& encoders, const Config& process
     }
 }
 
-void check_nodes(const NetworkParts& parts, const NamedMapper& mapper)
+void check_nodes(const graph::Graph& graph, const std::string& hidden_nodes, const NamedMapper& mapper)
 {
     const auto& section = mapper.part.section;
     if (section.target() != "PointWiseForwardMapper" && section.target() != "PointWiseBackwardMapper")
         return;
-    const auto count = [&](const std::string& name) { return parts.node_attributes->coordinates(name).size(0); };
     for (const auto& name : mapper.datasets)
-        GRADWIND_CHECK(count(name) == count(parts.hidden_nodes), ConfigError,
+        GRADWIND_CHECK(graph.node_set(name).size() == graph.node_set(hidden_nodes).size(), ConfigError,
                        "[model] {}: point-wise mappers need as many hidden nodes as data nodes; set "
                        "model.model.hidden_nodes_name to `{}`",
                        section.where(), name);

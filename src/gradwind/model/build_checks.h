@@ -14,7 +14,7 @@ void check_whole(const Config& root);
 void check_parts(const std::vector<NamedMapper>& encoders, const Config& processor,
                  const std::vector<NamedMapper>& decoders);
 /// Nodes that are their own hidden nodes can only be worked on one by one.
-void check_nodes(const NetworkParts& parts, const NamedMapper& mapper);
+void check_nodes(const graph::Graph& graph, const std::string& hidden_nodes, const NamedMapper& mapper);
 /// A conditional normalisation needs noise of its width, and noise that conditions one needs such a normalisation.
 void check_condition(const NetworkParts& parts, int64_t width, const Config& processor, const Config& root);
 /// Refuses a latent of another width than a part works with.

@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace gradwind::model
 {
 
@@ -70,6 +72,21 @@ void PointWiseProcessor::draw(UniformStream& stream)
         block->draw(stream);
 }
 
+namespace
+{
+
+/// Row i of one node set becomes row i of the other.
+void require_equal_rows(const NodeSharing& nodes)
+{
+    for (int rank = 0; rank < nodes.sources.n_parts(); ++rank)
+        GRADWIND_CHECK(std::ranges::equal(nodes.sources.rows(rank), nodes.destinations.rows(rank)), ConfigError,
+                       "[model] point-wise mappers need the same rows of data and hidden nodes on a process, found "
+                       "others on process {} of {}; use training.strategy.partition=contiguous",
+                       rank, nodes.sources.n_parts());
+}
+
+} // namespace
+
 PointWiseForwardMapper::PointWiseForwardMapper(int64_t src_width, int64_t channels)
 {
     emb_nodes_src_ = register_module("emb_nodes_src", std::make_shared<Linear>(src_width, channels));
@@ -79,6 +96,12 @@ Mapper::Result PointWiseForwardMapper::forward(const at::Tensor& src, const at::
                                                const EdgeInputs& /*edges*/)
 {
     return {src, emb_nodes_src_->forward(src)};
+}
+
+SharedWork PointWiseForwardMapper::shared_work(const NodeSharing& nodes, const at::Tensor& /*like*/) const
+{
+    require_equal_rows(nodes);
+    return {};
 }
 
 void PointWiseForwardMapper::draw(UniformStream& stream)
@@ -98,6 +121,12 @@ Mapper::Result PointWiseBackwardMapper::forward(const at::Tensor& src, const at:
                                                 const EdgeInputs& /*edges*/)
 {
     return {{}, node_data_extractor_->forward(src)};
+}
+
+SharedWork PointWiseBackwardMapper::shared_work(const NodeSharing& nodes, const at::Tensor& /*like*/) const
+{
+    require_equal_rows(nodes);
+    return {};
 }
 
 void PointWiseBackwardMapper::draw(UniformStream& stream)

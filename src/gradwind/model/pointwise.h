@@ -55,11 +55,8 @@ public:
     PointWiseForwardMapper(int64_t src_width, int64_t channels);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
-    /// Nodes do not see each other.
-    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
-    {
-        return {};
-    }
+    /// Nodes do not see each other. @throws ConfigError unless each process owns the same rows of both node sets
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:
@@ -73,11 +70,8 @@ public:
     PointWiseBackwardMapper(const PointWiseOptions& options, int64_t out_width, OutputWeights output_weights);
     [[nodiscard]] Result forward(const at::Tensor& src, const at::Tensor& dst, const EdgeInputs& edges) override;
     [[nodiscard]] int64_t num_chunks() const override { return 1; }
-    /// Nodes do not see each other.
-    [[nodiscard]] SharedWork shared_work(const NodeSharing& /*nodes*/, const at::Tensor& /*like*/) const override
-    {
-        return {};
-    }
+    /// Nodes do not see each other. @throws ConfigError unless each process owns the same rows of both node sets
+    [[nodiscard]] SharedWork shared_work(const NodeSharing& nodes, const at::Tensor& like) const override;
     void draw(UniformStream& stream) override;
 
 private:
