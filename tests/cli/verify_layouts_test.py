@@ -2,8 +2,9 @@
 # SPDX-FileCopyrightText: the gradwind authors
 # SPDX-License-Identifier: Apache-2.0
 """`gradwind verify CONFIG --nproc N` passes on a configuration of tests/examples, and tries the layouts it should.
-usage: verify_layouts_test.py GRADWIND_EXECUTABLE EXAMPLES_FOLDER CONFIG NPROC [--layouts A,B] [--expect NAME ...]
-NAME: a layout that must have been compared, not refused."""
+usage: verify_layouts_test.py GRADWIND_EXECUTABLE EXAMPLES_FOLDER CONFIG NPROC [--second RECIPE] [--layouts A,B]
+                              [--expect NAME ...]
+RECIPE: of a second data set; NAME: a layout that must have been compared, not refused."""
 import argparse
 import json
 import os
@@ -19,6 +20,7 @@ parser.add_argument("executable")
 parser.add_argument("examples", type=pathlib.Path)
 parser.add_argument("config")
 parser.add_argument("nproc")
+parser.add_argument("--second")
 parser.add_argument("--layouts")
 parser.add_argument("--expect", nargs="*", default=[])
 parser.add_argument("override", nargs="*", default=[])
@@ -32,10 +34,12 @@ with tempfile.TemporaryDirectory(prefix="gradwind-verify-") as name:
     def run(*arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([options.executable, *arguments], env=environment, text=True, stdout=subprocess.PIPE)
 
-    if run("dataset", "create", str(options.examples / "waves.yaml"), str(folder / "waves.zarr")).returncode:
-        sys.exit("the data set was not made")
-    result = run("verify", str(options.examples / options.config), f"system.input.dataset={folder}/waves.zarr",
-                 *options.override, "--nproc", options.nproc, "--steps", "2", "--json",
+    datasets = {"dataset": "waves.yaml"} | ({"dataset_b": options.second} if options.second else {})
+    for key, recipe in datasets.items():
+        if run("dataset", "create", str(options.examples / recipe), str(folder / f"{key}.zarr")).returncode:
+            sys.exit("the data set was not made")
+    result = run("verify", str(options.examples / options.config),
+                 *[f"system.input.{key}={folder}/{key}.zarr" for key in datasets], *options.override, "--nproc", options.nproc, "--steps", "2", "--json",
                  *(["--layouts", options.layouts] if options.layouts else []))
     report = json.loads(result.stdout)
 

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One network over several processes equals the network of one, whatever the graph, the cut and the batch.
 #include "gradwind/core/error.h"
+#include "gradwind/model/several_datasets.h"
 #include "gradwind/model/shared_projection.h"
 #include "tests/support/ranks.h"
 #include "tests/support/small_network.h"
@@ -222,7 +223,8 @@ GRADWIND_MULTIRANK_TEST(Sharding, TransformerByHeadsEqualsOneProcess, RankCounts
     compare(world, section, patches(world));
 }
 
-GRADWIND_MULTIRANK_TEST(Sharding, PointWiseNetworkEqualsOneProcess, RankCounts{1, 2, 3})
+/// Layers without neighbours, on the data nodes.
+nlohmann::json point_wise()
 {
     auto section = test::small_section();
     section["model"] = {{"hidden_nodes_name", "data"}};
@@ -230,14 +232,20 @@ GRADWIND_MULTIRANK_TEST(Sharding, PointWiseNetworkEqualsOneProcess, RankCounts{1
     for (size_t i = 0; i < 3; ++i)
         *parts_of(section)[i] = {{"_target_", targets[i]}};
     section["processor"]["num_layers"] = 2;
-    EXPECT_EQ(compare(world, section, patches(world)), 0);
+    return section;
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, PointWiseNetworkEqualsOneProcess, RankCounts{1, 2, 3})
+{
+    EXPECT_EQ(compare(world, point_wise(), patches(world)), 0);
 }
 
 GRADWIND_MULTIRANK_TEST(Sharding, WhatCannotBeSharedIsRefusedWithAReason, RankCounts{2})
 {
-    const auto message_of = [&](const nlohmann::json& section, const parallel::Sharding& sharding) -> std::string {
+    const auto message_of = [&](const nlohmann::json& section, const parallel::Sharding& sharding,
+                                const graph::Graph& graph = test::small_graph()) -> std::string {
         try {
-            (void)network(section, test::small_graph(), sharding);
+            (void)network(section, graph, sharding);
         } catch (const ConfigError& error) {
             return error.what();
         }
@@ -249,6 +257,16 @@ GRADWIND_MULTIRANK_TEST(Sharding, WhatCannotBeSharedIsRefusedWithAReason, RankCo
     section["processor"]["window_size"] = 2;
     EXPECT_EQ(message_of(section, ranges(world)), "");
     EXPECT_NE(message_of(section, patches(world)).find("partition=contiguous"), std::string::npos);
+    auto graph_of_pairs = test::small_graph(); // as many hidden nodes as data nodes, and they are others
+    graph_of_pairs.nodes[1] = test::scattered_nodes("hidden", 13, 8);
+    section = point_wise();
+    section["model"]["hidden_nodes_name"] = "hidden";
+    auto pairs = patches(world);
+    pairs.nodes["hidden"] = Partition::contiguous(13, world.size());
+    EXPECT_NE(message_of(section, pairs, graph_of_pairs).find("the same rows of data and hidden nodes"),
+              std::string::npos);
+    pairs.nodes["hidden"] = pairs.nodes["data"];
+    EXPECT_EQ(message_of(section, pairs, graph_of_pairs), "");
     section = transformer(-1);
     section["decoders"]["0"]["mapper"]["num_heads"] = 1;
     EXPECT_NE(message_of(section, ranges(world)).find("1 attention heads cannot be shared by 2 processes"),
@@ -274,6 +292,153 @@ GRADWIND_MULTIRANK_TEST(Sharding, ATruncatedResidualEqualsOneProcess, RankCounts
     const parallel::Sharding sharding = {
         world, {{"data", shards({0, 1, 7}, world.size(), 13)}, {"hidden", shards({1, 0, 4}, world.size(), 7)}}};
     compare(world, section, sharding);
+}
+
+const std::vector<std::pair<std::string, int64_t>> kTwo = {{"data", 13}, {"other", 9}};
+
+/// The small graph with nodes and edges of a second data set.
+graph::Graph graph_of_two()
+{
+    auto graph = test::small_graph();
+    graph.nodes.push_back(test::scattered_nodes("other", 9, 11));
+    graph.edges.push_back(test::random_edges("other", "hidden", 9, 7, 23, 12));
+    graph.edges.push_back(test::random_edges("hidden", "other", 7, 9, 27, 13));
+    return graph;
+}
+
+std::shared_ptr<SeveralDatasetsModel> network_of_two(const nlohmann::json& section, const graph::Graph& graph,
+                                                     const parallel::Sharding& sharding)
+{
+    const auto variables = test::small_variables();
+    auto model = build_model(Config::from_json(section, "test"),
+                             {.graph = graph,
+                              .variables = variables,
+                              .statistics = nullptr,
+                              .n_step_input = 2,
+                              .n_step_output = 2,
+                              .dataset_name = "data",
+                              .sharding = sharding},
+                             {{.name = "other", .variables = variables}});
+    model->to(at::kDouble);
+    test::randomise(*model);
+    return model;
+}
+
+/// Outputs and gradients of inputs by data set, gradients of parameters.
+struct PassOfTwo {
+    Fields outputs, input_gradients;
+    Tensors gradients;
+};
+
+PassOfTwo run(SeveralDatasetsModel& model, const Fields& x, const Fields& weights)
+{
+    PassOfTwo pass;
+    Fields leaves;
+    for (const auto& [name, fields] : x)
+        leaves[name] = fields.clone().requires_grad_(true);
+    at::Tensor loss;
+    for (const auto& [name, y] : model.forward_all(leaves)) {
+        const auto own = (y.square() * weights.at(name)).sum();
+        loss = loss.defined() ? loss + own : own;
+        pass.outputs[name] = y.detach();
+    }
+    loss.backward();
+    for (const auto& [name, leaf] : leaves)
+        pass.input_gradients[name] = leaf.grad().defined() ? leaf.grad() : at::zeros_like(leaf);
+    for (const auto& item : model.named_parameters())
+        pass.gradients[item.key()] = item.value().grad().defined() ? item.value().grad() : at::zeros_like(item.value());
+    return pass;
+}
+
+/// compare() for both data sets. @return how many are predicted
+size_t compare_two(const parallel::Group& world, const nlohmann::json& section, const parallel::Sharding& sharding)
+{
+    const auto graph = graph_of_two();
+    at::manual_seed(3);
+    Fields x, weights, own_x, own_weights;
+    for (const auto& [name, n_nodes] : kTwo) {
+        const auto rows = sharding.own_rows(name);
+        x[name] = at::randn({2, 2, 2, n_nodes, 3}, at::kDouble);
+        weights[name] = at::rand({2, 2, 2, n_nodes, 3}, at::kDouble);
+        own_x[name] = rows.of(x[name], 3);
+        own_weights[name] = rows.of(weights[name], 3);
+    }
+    const auto whole = run(*network_of_two(section, graph, {}), x, weights);
+    const auto own = run(*network_of_two(section, graph, sharding), own_x, own_weights);
+    for (const auto& [name, y] : whole.outputs)
+        EXPECT_LT(difference(own.outputs.at(name), sharding.own_rows(name).of(y, 3)), kTolerance) << name;
+    for (const auto& [name, gradient] : whole.input_gradients) {
+        const auto expected = sharding.own_rows(name).of(gradient, 3);
+        EXPECT_LE((own.input_gradients.at(name) - expected).norm().item<double>(),
+                  kTolerance * expected.norm().item<double>())
+            << name;
+    }
+    double squares = 0;
+    for (const auto& [name, gradient] : whole.gradients)
+        squares += gradient.square().sum().item<double>();
+    for (const auto& [name, gradient] : own.gradients) {
+        const auto& expected = whole.gradients.at(name);
+        const auto scale = std::max(expected.norm().item<double>(), 1e-3 * std::sqrt(squares));
+        EXPECT_LT((world.all_reduce_sum(gradient) - expected).norm().item<double>(), kTolerance * scale) << name;
+    }
+    return whole.outputs.size();
+}
+
+/// Adds an encoder and a decoder of the second data set, like those of the first.
+nlohmann::json of_two(nlohmann::json section)
+{
+    section["node_trainable_parameters"]["other"] = 3;
+    for (const auto& [parts, names] :
+         {std::pair("encoders", "source_datasets"), std::pair("decoders", "target_datasets")}) {
+        section[parts]["1"] = section[parts]["0"];
+        section[parts]["1"][names] = nlohmann::json::array({"other"});
+    }
+    return section;
+}
+
+/// ranges() or patches() with the nodes of the second data set.
+parallel::Sharding with_other(parallel::Sharding sharding, Partition other)
+{
+    sharding.nodes["other"] = std::move(other);
+    return sharding;
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, NetworksOfTwoDataSetsEqualOneProcess, RankCounts{1, 2, 3, 4})
+{
+    const auto n = world.size();
+    const auto in_ranges = with_other(ranges(world), Partition::contiguous(9, n));
+    const auto in_patches = with_other(patches(world), scattered(9, n));
+    // Processes without a node of one set or another.
+    const parallel::Sharding uneven = {
+        world,
+        {{"data", shards({0, 1, 7}, n, 13)}, {"other", shards({5, 0, 1}, n, 9)}, {"hidden", shards({1, 0, 4}, n, 7)}}};
+    for (const auto& sharding : {in_ranges, in_patches, uneven})
+        EXPECT_EQ(compare_two(world, of_two(test::small_section()), sharding), 2u);
+    EXPECT_EQ(compare_two(world, of_two(graph_transformer()), in_patches), 2u);
+    EXPECT_EQ(compare_two(world, of_two(transformer(2)), in_ranges), 2u) << "by sequence";
+    EXPECT_EQ(compare_two(world, of_two(transformer(2)), in_patches), 2u) << "by heads";
+}
+
+GRADWIND_MULTIRANK_TEST(Sharding, EveryWayToJoinTwoDataSetsEqualsOneProcess, RankCounts{1, 2, 3})
+{
+    const auto sharding = with_other(patches(world), scattered(9, world.size()));
+    const auto gnn = of_two(test::small_section()), transformers = of_two(graph_transformer());
+    auto shared = gnn; // one encoder for both
+    shared["encoders"].erase("1");
+    shared["encoders"]["0"]["source_datasets"] = nlohmann::json::array({"data", "other"});
+    shared["latent_aggregator"] = {{"_target_", "MeanAggregator"}};
+    EXPECT_EQ(compare_two(world, shared, sharding), 2u);
+    auto side_by_side = transformers;
+    side_by_side["latent_aggregator"] = {{"_target_", "ConcatAggregator"}};
+    side_by_side["processor"]["num_channels"] = 16;
+    EXPECT_EQ(compare_two(world, side_by_side, sharding), 2u);
+    auto read_only = gnn;
+    read_only["decoders"].erase("1");
+    EXPECT_EQ(compare_two(world, read_only, sharding), 1u);
+    auto written_only = transformers;
+    written_only["encoders"].erase("1");
+    written_only["decoders"]["1"]["target_node_features"] = nlohmann::json::array({"coordinates", "forcings"});
+    EXPECT_EQ(compare_two(world, written_only, sharding), 2u);
 }
 
 GRADWIND_MULTIRANK_TEST(Sharding, AMatrixOverProcessesHasTheBitsOfOne, RankCounts{2, 3})

@@ -188,16 +188,19 @@ std::vector<std::string> ensemble_over(int processes, std::vector<std::string> o
     return others;
 }
 
-/// A residual on the nodes of the graph, over a rollout of which the second step has gradients of fields.
-std::vector<std::string> truncated()
+/// Residuals on the nodes of the graph, over a rollout of which the second step has gradients of fields.
+std::vector<std::string> truncated(const std::vector<std::string>& datasets = {"data"})
 {
-    const std::string residual = "model.residual.datasets.data.";
-    return {"~" + residual + "step",
-            residual + "_target_=TruncatedConnection",
-            "+" + residual + "truncation_down_edges_name=[data, to, hidden]",
-            "+" + residual + "truncation_up_edges_name=[hidden, to, data]",
-            "+" + residual + "edge_weight_attribute=edge_length",
-            "task.rollout={start: 2, epoch_increment: 0, maximum: 2}"};
+    std::vector<std::string> all = {"task.rollout={start: 2, epoch_increment: 0, maximum: 2}"};
+    for (const auto& name : datasets) {
+        const std::string residual = "model.residual.datasets." + name + ".";
+        for (const auto& text : {"~" + residual + "step", residual + "_target_=TruncatedConnection",
+                                 "+" + residual + "truncation_down_edges_name=[" + name + ", to, hidden]",
+                                 "+" + residual + "truncation_up_edges_name=[hidden, to, " + name + "]",
+                                 "+" + residual + "edge_weight_attribute=edge_length"})
+            all.push_back(text);
+    }
+    return all;
 }
 
 /// Two scales: the coarse one needs the fields of a whole model group.
@@ -246,7 +249,28 @@ std::vector<PredictedJob> predicted_jobs()
          4,
          ensemble_over(4, on_two_scales(shared_by(2, "bisection"))),
          {"model/all_to_all", "model/all_gather", "model/reduce_scatter", "subgroup/all_to_all", "ensemble/all_to_all"},
-         "tiny_ens"}};
+         "tiny_ens"},
+        {"two-data-sets", 3, shared_by(3, "contiguous"), {"model/all_to_all"}, "tiny_two"},
+        {"two-data-sets-in-patches",
+         4,
+         shared_by(4, "bisection", {"dataloader.read_group_size=4"}),
+         {"model/all_to_all", "reader/all_to_all"},
+         "tiny_two"},
+        {"two-truncated-residuals",
+         2,
+         shared_by(2, "bisection", truncated({"data", "other"})),
+         {"model/all_to_all"},
+         "tiny_two"},
+        {"one-is-read-only",
+         2,
+         shared_by(2, "bisection", {"~model.decoders.1", "~training.training_loss.datasets.other"}),
+         {"model/all_to_all"},
+         "tiny_two"},
+        {"members-of-two-data-sets",
+         4,
+         ensemble_over(4, shared_by(2, "bisection")),
+         {"model/all_to_all", "subgroup/all_to_all", "ensemble/all_to_all"},
+         "tiny_two_ens"}};
 }
 
 /// The bytes of a row of metrics.jsonl by "group/verb", zeros left out.

@@ -93,7 +93,8 @@ TEST(LawOfLayouts, HoldsForSeveralDataSets)
 {
     compare_layouts({"training.precision=64-true", "training.strategy.bucket_cap_mb=0.003",
                      "task.rollout={start: 1, epoch_increment: 2, maximum: 2}"},
-                    1e-12, {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}}, "tiny_two");
+                    1e-12, {{1, 12, 1}, {1, 4, 3}, {2, 3, 2}, {3, 4, 1}, {2, 6, 2, 2}, {4, 6, 1, 2}, {4, 12, 1, 4}},
+                    "tiny_two");
 }
 
 TEST(LawOfLayouts, HoldsInFloat)

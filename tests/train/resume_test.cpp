@@ -115,6 +115,9 @@ TEST(Resume, WithSeveralDataSets)
     stop_and_resume(
         {5}, 2, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); }, {"dataloader.batch_size.training=6"},
         "tiny_two");
+    stop_and_resume(
+        {5}, 2, int(ExitCode::Interrupted), [](int64_t) { ::raise(SIGTERM); },
+        {"system.hardware.num_gpus_per_model=2", "training.strategy.partition=bisection"}, "tiny_two");
 }
 
 TEST(Resume, OnThreeProcessesOfWhichOneGotTheSignal)

@@ -207,8 +207,6 @@ TEST_F(SeveralDatasets, WhatCannotBeTrainedIsRefusedByName)
     expect_says(refusal({"~training.training_loss.datasets"}), "training.training_loss");
     expect_says(refusal({"~training.scalers.datasets.other"}), "training.scalers.datasets");
     expect_says(refusal({"~dataloader.validation.datasets.other"}), "dataloader.validation.datasets.other");
-    expect_says(refusal({"system.hardware.num_gpus_per_model=2"}), "num_gpus_per_model");
-    expect_says(refusal({"system.hardware.num_gpus_per_model=2"}), "with several data sets (data, other)");
     EXPECT_EQ(refusal({}), "");
 }
 

@@ -112,10 +112,11 @@ input:
   join:
     - planetary_waves: {grid: o3, level: 850, param: [v, z], waves: 3, max_n: 3, seed: 2}
     - forcings: {template: "${input.join.0.planetary_waves}", param: [sin_longitude]}
+output: {chunking: {dates: 1, values: 12}}
 )";
 
-const char* const kTwo = R"(
-defaults: [tiny, _self_]
+/// What a second data set adds to `tiny` and `tiny_ens`, but for losses.
+const char* const kSecond = R"(
 data:
   datasets:
     other:
@@ -148,13 +149,26 @@ model:
   output_mask: {datasets: {other: {_target_: NoOutputMask}}}
   node_trainable_parameters: {other: 4}
 training:
-  training_loss: {datasets: {other: {_target_: MAELoss, scalers: [general_variable, node_weights, time_steps]}}}
   scalers: {datasets: {other: {general_variable: {_target_: GeneralVariableLossScaler, weights: {default: 1, z: 3}},
                                node_weights: "${training.scalers.datasets.data.node_weights}",
                                time_steps: "${training.scalers.datasets.data.time_steps}"}}}
-  validation_metrics: {datasets: {other: {mse: {_target_: MSELoss, scalers: [node_weights, time_steps]}}}}
   variable_groups: {datasets: {other: {default: sfc, pl: {param: [v, z]}}}}
   metrics: {datasets: {other: [z_850]}}
+)";
+
+const char* const kTwo = R"(
+defaults: [tiny, second, _self_]
+training:
+  training_loss: {datasets: {other: {_target_: MAELoss, scalers: [general_variable, node_weights, time_steps]}}}
+  validation_metrics: {datasets: {other: {mse: {_target_: MSELoss, scalers: [node_weights, time_steps]}}}}
+)";
+
+const char* const kTwoOfAnEnsemble = R"(
+defaults: [tiny_ens, second, _self_]
+training:
+  training_loss:
+    datasets: {other: {_target_: CRPS, scalers: [general_variable, node_weights, time_steps], alpha: 0.9}}
+  validation_metrics: {datasets: {other: {fkcrps: {_target_: CRPS, scalers: [node_weights, time_steps], alpha: 1.0}}}}
 )";
 
 void write_text(const fs::path& path, const std::string& text)
@@ -191,8 +205,10 @@ TinyTraining::TinyTraining()
     fs::create_directories(folder_);
     write_text(config_file(), std::string(kDefaults) + kCommon);
     write_text(config_file("tiny_ens"), std::string(kEnsembleDefaults) + kCommon);
-    write_text(config_file("tiny_two"),
-               std::string(kTwo) + "system: {input: {dataset_b: " + (folder_ / "other.zarr").string() + "}}\n");
+    write_text(config_file("second"),
+               std::string(kSecond) + "system: {input: {dataset_b: " + (folder_ / "other.zarr").string() + "}}\n");
+    write_text(config_file("tiny_two"), kTwo);
+    write_text(config_file("tiny_two_ens"), kTwoOfAnEnsemble);
     create_store("tiny.zarr", kRecipe);
     create_store("other.zarr", kOtherRecipe);
     ::setenv(kFolder, folder_.c_str(), 1);

@@ -31,7 +31,8 @@ public:
     TinyTraining& operator=(const TinyTraining&) = delete;
 
     [[nodiscard]] std::filesystem::path run_dir(const std::string& name) const { return folder_ / name; }
-    /// @param name "tiny", "tiny_ens" for a small ensemble, or "tiny_two" for both data sets: 30 samples in an epoch
+    /// @param name "tiny", "tiny_ens" for a small ensemble, or of both data sets "tiny_two" and "tiny_two_ens": 30
+    /// samples in an epoch
     [[nodiscard]] std::filesystem::path config_file(const std::string& name = "tiny") const
     {
         return folder_ / (name + ".yaml");

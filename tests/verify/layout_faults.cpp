@@ -228,6 +228,16 @@ class OtherCells : public train::StepHooks
     }
 };
 
+/// The same in the last data set only.
+class OtherCellsOfTheLast : public train::StepHooks
+{
+    void was_read(train::RawBatch& batch) override
+    {
+        if (is_culprit())
+            batch.values.back().copy_(batch.values.back().roll(1, 3));
+    }
+};
+
 class Throws : public train::StepHooks
 {
     void summed(parallel::GradientEngine&) override
@@ -256,6 +266,7 @@ std::unique_ptr<train::StepHooks> make_fault(const std::string& name)
         {"forcing", make<Forcing>},
         {"metrics", make<Metrics>},
         {"other-cells", make<OtherCells>},
+        {"other-cells-of-the-last", make<OtherCellsOfTheLast>},
         {"other-replica", make<OtherReplica>},
         {"other-sender", make<OtherSender>},
         {"share-twice", make<ShareTwice>},

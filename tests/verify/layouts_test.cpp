@@ -77,13 +77,13 @@ std::string first_failure(const CaseReport& report)
 
 /// Plants a fault in every layout of the given name and expects that its first difference is this one.
 void expect_found(const std::string& fault, const std::string& layout, const std::string& first,
-                  const std::vector<std::string>& overrides = {"dataloader.batch_size.training=2",
-                                                               "dataloader.batch_size.validation=2"})
+                  const std::string& config = "tiny")
 {
     run_if_worker();
     const train::TinyTraining training;
     ::setenv(kFault, fault.c_str(), 1);
-    auto request = request_of(training, overrides);
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2"});
+    request.config = training.config_file(config);
     request.n_processes = 4; // 8 samples: three replicas have 3, 3 and 2
     request.only = {layout};
     const auto result = verify_layouts(request);
@@ -122,22 +122,45 @@ TEST(VerifyLayouts, EveryLayoutOfFourProcessesIsTheSame)
     EXPECT_GE(compared, 7);
 }
 
-TEST(VerifyLayouts, SeveralDataSetsAreTheSameOnEveryNumberOfReplicas)
+/// Every layout passes, these among them.
+void expect_all_pass(const LayoutsResult& result, const std::vector<std::string>& names)
+{
+    std::cout << format_layouts(result);
+    EXPECT_TRUE(result.passed());
+    std::set<std::string> passed;
+    for (const auto& report : result.reports) {
+        EXPECT_TRUE(report.passed()) << report.name << " was not compared";
+        passed.insert(report.name);
+    }
+    for (const auto& name : names)
+        EXPECT_TRUE(passed.contains(name)) << name;
+}
+
+TEST(VerifyLayouts, SeveralDataSetsAreTheSameOnEveryLayout)
 {
     run_if_worker();
     const train::TinyTraining training;
-    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2"});
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
+                                         "task.rollout={start: 2, epoch_increment: 0, maximum: 2}"});
     request.config = training.config_file("tiny_two");
-    const auto result = verify_layouts(request);
-    std::cout << format_layouts(result);
-    EXPECT_TRUE(result.passed());
-    int64_t compared = 0;
-    for (const auto& report : result.reports) {
-        compared += report.passed();
-        for (const auto& why : report.not_run)
-            EXPECT_NE(why.find("num_gpus_per_model"), std::string::npos) << report.name << ": " << why;
-    }
-    EXPECT_GE(compared, 2) << "two and three replicas";
+    expect_all_pass(verify_layouts(request),
+                    {"W2 2x2", "W3 1x2", "W2 M2 R1 2x3", "W2 M2 R2 2x3", "W2 M2 R2 bisection 2x3", "W3 M3 R1 2x3",
+                     "W3 M3 R3 2x3", "W3 M3 R3 bisection 2x3"});
+}
+
+TEST(VerifyLayouts, EnsemblesOfSeveralDataSetsAreTheSameOnEveryLayout)
+{
+    run_if_worker();
+    const train::TinyTraining training;
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
+                                         "training.ensemble_size_per_device=2", "system.hardware.num_gpus_per_model=2",
+                                         "system.hardware.num_gpus_per_ensemble=4"});
+    request.config = training.config_file("tiny_two_ens");
+    request.n_processes = 4;
+    request.only = {"W2", "W3 E3 M3 R3", "W4 E4"};
+    expect_all_pass(verify_layouts(request),
+                    {"W2 E1 1x1", "W2 E2 2x1", "W2 E2 M2 R2 2x1", "W2 E2 M2 R2 heads 2x1", "W3 E3 M3 R3 2x1",
+                     "W4 E4 2x1", "W4 E4 M2 R2 2x1", "W4 E4 M2 R2 bisection 2x1", "W4 E4 M4 R4 heads 2x1"});
 }
 
 TEST(VerifyLayouts, MembersModelsAndReplicasOfAnEnsembleAreTheSameInEveryMixture)
@@ -151,18 +174,10 @@ TEST(VerifyLayouts, MembersModelsAndReplicasOfAnEnsembleAreTheSameInEveryMixture
     request.config = training.config_file("tiny_ens");
     request.n_processes = 4;
     const auto result = verify_layouts(request);
-    std::cout << format_layouts(result);
-    EXPECT_TRUE(result.passed());
     EXPECT_EQ(result.work.members, 4);
     EXPECT_EQ(result.work.effective_batch, 2);
-    std::set<std::string> passed;
-    for (const auto& report : result.reports) {
-        EXPECT_TRUE(report.passed()) << report.name << " was not compared";
-        passed.insert(report.name);
-    }
-    for (const char* name : {"W2 E1 1x1", "W2 E2 2x1", "W2 E2 M2 R2 2x1", "W3 E3 M3 R3 2x1", "W4 E2 1x1", "W4 E4 2x1",
-                             "W4 E2 M2 R2 1x1", "W4 E4 M2 R2 2x1", "W4 E4 M4 R4 heads 2x1"})
-        EXPECT_TRUE(passed.contains(name)) << name;
+    expect_all_pass(result, {"W2 E1 1x1", "W2 E2 2x1", "W2 E2 M2 R2 2x1", "W3 E3 M3 R3 2x1", "W4 E2 1x1", "W4 E4 2x1",
+                             "W4 E2 M2 R2 1x1", "W4 E4 M2 R2 2x1", "W4 E4 M4 R4 heads 2x1"});
 }
 
 TEST(VerifyLayouts, InFloatTheTolerancesFollowTheDepthOfSums)
@@ -325,6 +340,11 @@ TEST(VerifyLayoutsFault, AShareOfTheLossCountedTwice)
 TEST(VerifyLayoutsFault, AReaderThatTakesOtherCells)
 {
     expect_found("other-cells", "W2 M2 R2 2x", "step 1, loss");
+}
+
+TEST(VerifyLayoutsFault, OtherCellsOfTheSecondDataSetOnly)
+{
+    expect_found("other-cells-of-the-last", "W2 M2 R2 2x", "step 1, loss", "tiny_two");
 }
 
 TEST(VerifyLayoutsFault, ARankThatThrowsIsNamedWithItsReason)

@@ -230,10 +230,6 @@ public:
         decoders_ = find_mappers(root_, "decoders", names_);
         const PartConfig processor = {root_.at("processor"), root_};
         check_parts(encoders_, processor.section, decoders_);
-        GRADWIND_CHECK(datasets_.size() == 1 || inputs_.sharding.group.size() == 1, ConfigError,
-                       "[model] {}: a model of {} data sets cannot be shared by {} processes yet; use "
-                       "system.hardware.num_gpus_per_model=1",
-                       root_.where(), datasets_.size(), inputs_.sharding.group.size());
         parts_.hidden_nodes = root_.get<std::string>("model.hidden_nodes_name", "hidden");
         parts_.n_step_input = inputs_.n_step_input;
         parts_.n_step_output = inputs_.n_step_output;

@@ -29,7 +29,7 @@ public:
 
 /// build_model for several data sets; `encoders` and `decoders` of the section say which reads and writes which.
 /// @param inputs the first data set and what all share
-/// @throws ConfigError as build_model, and where several processes share the model
+/// @throws ConfigError as build_model
 [[nodiscard]] std::shared_ptr<SeveralDatasetsModel> build_model(const Config& model_section, const ModelInputs& inputs,
                                                                 const std::vector<FurtherDataset>& further);
 

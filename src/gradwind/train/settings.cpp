@@ -4,7 +4,6 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
-#include "gradwind/parallel/layout_config.h"
 
 #include <fmt/ranges.h>
 
@@ -232,21 +231,6 @@ std::vector<std::string> read_dataset_names(const Config& config)
     return names;
 }
 
-/// What works with one data set only.
-void refuse_for_several(const Config& config, const TrainSettings& settings)
-{
-    if (settings.dataset_names.size() == 1)
-        return;
-    const auto layout = parallel::layout_from(config);
-    const auto refuse = [&](bool is_set, const char* key, const char* instead) {
-        GRADWIND_CHECK(!is_set, ConfigError, "[train] {}: with several data sets ({}) this is not there yet; use {}",
-                       config.has(key) ? config.at(key).where() : fmt::format("key `{}`", key),
-                       fmt::join(settings.dataset_names, ", "), instead);
-    };
-    refuse(layout.gpus_per_model > 1, "system.hardware.num_gpus_per_model", "system.hardware.num_gpus_per_model=1");
-    refuse(layout.kind == parallel::JobKind::Ensemble, "training.method", "SingleTraining");
-}
-
 } // namespace
 
 BaseSeed resolve_base_seed(const Config& config, const std::map<std::string, std::string>& environment)
@@ -306,7 +290,6 @@ TrainSettings TrainSettings::from_config(const Config& config, const std::map<st
     result.timeline.first_step = integer(config, "diagnostics.timeline.first_step", result.timeline.first_step, 0);
     result.timeline.steps = integer(config, "diagnostics.timeline.steps", 0, 0);
     result.members_per_process = read_members(config);
-    refuse_for_several(config, result);
     return result;
 }
 

@@ -69,7 +69,8 @@ public:
     void was_read(train::RawBatch& batch) override
     {
         if (is_reference())
-            n_cells_ = batch.values.front().size(3);
+            for (const auto& values : batch.values)
+                n_cells_ = std::max(n_cells_, values.size(3));
         hooks_.was_read(batch);
     }
     void summed(parallel::GradientEngine& engine) override
