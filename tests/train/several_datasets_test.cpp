@@ -210,6 +210,21 @@ TEST_F(SeveralDatasets, WhatCannotBeTrainedIsRefusedByName)
     EXPECT_EQ(refusal({}), "");
 }
 
+TEST_F(SeveralDatasets, PatchesAreChosenOnlyWhereEachHasNodesOfAllDataSets)
+{
+    const auto chosen = [&](std::vector<std::string> overrides) {
+        overrides.emplace_back("training.strategy.partition=auto");
+        const auto own = config(overrides);
+        std::vector<std::string> notes;
+        return partition_kind(own, obtain_graph(own, notes), 4);
+    };
+    EXPECT_EQ(chosen({}), parallel::PartitionKind::Bisection);
+    EXPECT_EQ(
+        chosen(
+            {"graph.nodes.other.node_builder.dataset={dataset: '${system.input.dataset_b}', area: [80, -60, 40, 0]}"}),
+        parallel::PartitionKind::Contiguous);
+}
+
 /// Dates of a data set of one cell and one variable, which is the hour.
 class Dates : public data::Dataset
 {

@@ -140,6 +140,19 @@ std::string hidden_name(const Config& config)
     return config.get<std::string>("model.model.hidden_nodes_name", "hidden");
 }
 
+/// Hidden and data nodes. Patches are even in the set that comes first: the processor does most of the work.
+std::vector<const graph::NodeSet*> sets_to_cut(const Config& config, const graph::Graph& graph,
+                                               std::span<const std::string> dataset_names)
+{
+    std::vector<std::string> names = {hidden_name(config)};
+    names.insert(names.end(), dataset_names.begin(), dataset_names.end());
+    std::vector<const graph::NodeSet*> sets;
+    for (const auto& name : names)
+        if (graph.has_nodes(name) && (sets.empty() || sets.front()->name != name))
+            sets.push_back(&graph.node_set(name));
+    return sets;
+}
+
 } // namespace
 
 std::chrono::milliseconds timeout_of(const Config& config)
@@ -160,26 +173,23 @@ parallel::PartitionKind partition_kind(const Config& config, const graph::Graph&
     const auto* edges = graph.edge_set(hidden, hidden);
     if (wanted != "auto" || !edges)
         return wanted == "bisection" ? PartitionKind::Bisection : PartitionKind::Contiguous;
-    const graph::NodeSet* sets[] = {&graph.node_set(hidden)};
-    const auto worst = [&](PartitionKind kind) {
-        const auto cut = parallel::make_partitions(kind, sets, n_parts).front();
+    const auto patches = parallel::bisection(sets_to_cut(config, graph, config.at("data.datasets").keys()), n_parts);
+    for (const auto& set : patches)
+        for (const auto size : set.sizes())
+            if (size == 0)
+                return PartitionKind::Contiguous; // a limited area, say, of which some patch has nothing
+    const auto worst = [&](const parallel::Partition& cut) {
         return parallel::count_halo(cut, cut, edges->src, edges->dst).worst_halo();
     };
-    return worst(PartitionKind::Bisection) < worst(PartitionKind::Contiguous) ? PartitionKind::Bisection
-                                                                              : PartitionKind::Contiguous;
+    const auto ranges = parallel::Partition::contiguous(graph.node_set(hidden).size(), n_parts);
+    return worst(patches.front()) < worst(ranges) ? PartitionKind::Bisection : PartitionKind::Contiguous;
 }
 
 std::map<std::string, parallel::Partition> cut_nodes(const Config& config, const graph::Graph& graph,
                                                      std::span<const std::string> dataset_names,
                                                      parallel::PartitionKind kind, int n_parts)
 {
-    // Patches are even in the set that comes first: the processor does most of the work.
-    std::vector<std::string> names = {hidden_name(config)};
-    names.insert(names.end(), dataset_names.begin(), dataset_names.end());
-    std::vector<const graph::NodeSet*> sets;
-    for (const auto& name : names)
-        if (graph.has_nodes(name) && (sets.empty() || sets.front()->name != name))
-            sets.push_back(&graph.node_set(name));
+    const auto sets = sets_to_cut(config, graph, dataset_names);
     auto cut = parallel::make_partitions(kind, sets, n_parts);
     std::map<std::string, parallel::Partition> result;
     for (size_t i = 0; i < sets.size(); ++i)
