@@ -268,9 +268,17 @@ std::vector<PredictedJob> predicted_jobs()
          "tiny_two"},
         {"members-of-two-data-sets",
          4,
-         ensemble_over(4, shared_by(2, "bisection")),
-         {"model/all_to_all", "subgroup/all_to_all", "ensemble/all_to_all"},
-         "tiny_two_ens"}};
+         ensemble_over(4, on_two_scales(shared_by(2, "bisection"))),
+         {"model/all_to_all", "model/all_gather", "model/reduce_scatter", "subgroup/all_to_all", "ensemble/all_to_all"},
+         "tiny_two_ens"},
+        {"two-data-sets-by-sequence",
+         3,
+         shared_by(3, "contiguous",
+                   {"model=transformer", "model.processor.window_size=9", "model.processor.num_heads=4",
+                    "model.encoders.0.mapper.num_heads=4", "model.decoders.0.mapper.num_heads=4",
+                    "model.encoders.0.mapper.num_chunks=1", "model.decoders.0.mapper.num_chunks=1"}),
+         {"model/all_to_all"},
+         "tiny_two"}};
 }
 
 /// The bytes of a row of metrics.jsonl by "group/verb", zeros left out.
