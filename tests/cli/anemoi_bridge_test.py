@@ -108,8 +108,8 @@ class Test(AnemoiCase):
         self.run("forecast", "imported", "--steps", "1", "--date", "2000-01-04T12:00:00", "--output", "imported.safetensors")
         own, imported = (tensors(self.folder / f"{name}.safetensors") for name in ("native", "imported"))
         self.expect(own == imported, "an imported folder forecasts bit for bit what the original does")
-        self.help("predict", "inference-a.ckpt", "waves.zarr", "2000-01-04T12:00:00", "anemoi.json")
-        expected = json.loads((self.folder / "anemoi.json").read_text())
+        self.help("predict", "inference-a.ckpt", "2000-01-04T12:00:00", "anemoi.json", "1", "data=waves.zarr")
+        expected = json.loads((self.folder / "anemoi.json").read_text())["data"]
         found = floats(next(iter(own.values())))
         for variable in range(3):
             a, b = found[variable::3], expected[variable::3]

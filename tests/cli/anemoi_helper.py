@@ -152,24 +152,30 @@ def gaps(store, *variables):
             root["data"][:, position, :, cell] = float("nan")
 
 
-def predict(checkpoint, store, date, output, members="1"):
-    """One step from the date with anemoi-models, of an ensemble the mean; [cell, variable] in physical units."""
+def predict(checkpoint, date, output, members, *stores):
+    """One step from the date with anemoi-models, of an ensemble the mean; [cell, variable] in physical units of each store.
+
+    A store is NAME=PATH."""
     import numpy
     from anemoi.datasets import open_dataset
     model = load(checkpoint).eval()
-    data = open_dataset(store)
-    anchor = list(data.dates).index(numpy.datetime64(date))
-    steps = [data[anchor - model.n_step_input + 1 + i] for i in range(model.n_step_input)]  # variable, member, cell
-    batch = torch.from_numpy(numpy.stack(steps)[:, :, 0]).permute(0, 2, 1).unsqueeze(0).float()
-    fields, own = 0, torch.randn
+    batch = {}
+    for name, store in (given.split("=") for given in stores):
+        data = open_dataset(store)
+        anchor = list(data.dates).index(numpy.datetime64(date))
+        steps = [data[anchor - model.n_step_input + 1 + i] for i in range(model.n_step_input)]  # variable, member, cell
+        inputs = model.data_indices[name].data.input.full
+        batch[name] = torch.from_numpy(numpy.stack(steps)[:, :, 0]).permute(0, 2, 1).unsqueeze(0).float()[..., inputs]
+    fields, own = dict.fromkeys(batch, 0), torch.randn
     with torch.no_grad():
         for member in range(int(members)):
             is_ensemble = hasattr(model.model, "noise_injector")
             torch.randn = lambda size, **_: forecast_noise(date, member, size)  # called within this turn only
-            step = model.predict_step({"data": batch}, **({"fcstep": 0} if is_ensemble else {}))["data"]
-            fields = fields + step.double() / int(members)
+            step = model.predict_step(dict(batch), **({"fcstep": 0} if is_ensemble else {}))
+            fields = {name: sum_so_far + step[name].double() / int(members) for name, sum_so_far in fields.items()}
     torch.randn = own
-    json.dump(fields.reshape(-1, fields.shape[-1]).flatten().tolist(), open(output, "w"))
+    flat = {name: field.reshape(-1, field.shape[-1]).flatten().tolist() for name, field in fields.items()}
+    json.dump(flat, open(output, "w"))
 
 
 def train_module(checkpoint):
