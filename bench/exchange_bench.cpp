@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Times the exchange of gradients of 302 million parameters (24 blocks of 1024 channels) in every variant, in turns.
 //   exchange_bench --nproc 2 --variants none,fp32,bf16,acp:4,powersgd:4 --buckets 25 --steps 50 --repeats 5
-//   exchange_bench --nproc 2 --update                                      (with AdamW: factors are consumed there)
 //   exchange_bench --nproc 4 --variants fp32,fp32:node2,fp32:zero2         (rows of two ranks)
 //   exchange_bench --nproc 2 --compute timed --blocks 2 --channels 256     (CPU: backward is timed sleeps)
 //   exchange_bench --nproc 2 --compute profile --profile gnn.json --slow 4 (ready when they were in a recorded step)
@@ -48,10 +47,7 @@ namespace
 
 using namespace gradwind;
 using namespace gradwind::parallel;
-using bench::Link;
-using bench::mean;
-using bench::percentile;
-using bench::set_link;
+using namespace gradwind::bench;
 using Clock = std::chrono::steady_clock;
 
 struct Settings {
@@ -141,6 +137,7 @@ void run_variant(Variant& variant, const bench::Network& network, const Group& w
         engine.begin_backward(Sync::Reduce);
         torch::autograd::backward({loss}, {});
         engine.finish();
+        network.work_on(engine.gradient_pieces());
         if (settings.update) {
             if (layout_version != engine.layout_version())
                 optimizer.emplace(engine.slices(), engine.flat_parameters(), engine.flat_parameters(),
@@ -231,6 +228,7 @@ public:
         engine.begin_backward(Sync::Reduce);
         torch::autograd::backward({loss}, {});
         engine.finish();
+        network_.work_on(engine.gradient_pieces());
         wait();
         return {.seconds = 1e-3 * milliseconds_since(start), .exposed_s = engine.last_step().exposed};
     }
@@ -468,6 +466,8 @@ int main(int argc, char** argv)
     app.add_option("--profile", settings.network.profile, "of train_step_bench, for --compute profile");
     app.add_option("--step-ms", settings.network.step_ms, "forward and backward of a profile together; 0: as recorded");
     app.add_option("--slow", settings.network.slow, "times of a profile are this many times longer");
+    app.add_option("--shrink", settings.network.shrink, "tensors of a profile have this many times fewer elements");
+    app.add_option("--factor-ms", settings.network.factor_ms, "the device's time for the factors of a step");
     app.add_option("--tune", settings.tune_rank, "tune instead, with compression of this rank");
     app.add_option("--device", settings.device, "auto, cpu or cuda");
     app.add_option("--blocks", settings.network.blocks);

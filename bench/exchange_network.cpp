@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -26,6 +27,18 @@ void sleep_until(Clock::time_point start, double ms)
 {
     std::this_thread::sleep_until(
         start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double, std::milli>(ms)));
+}
+
+/// With so many times fewer elements: of large matrices both sides are shorter, else the first.
+std::vector<int64_t> shrunk(std::vector<int64_t> shape, int64_t factor)
+{
+    const auto side = static_cast<int64_t>(std::lround(std::sqrt(static_cast<double>(factor))));
+    const bool square = shape.size() == 2 && std::min(shape[0], shape[1]) >= 64 * side;
+    if (!shape.empty())
+        shape[0] = std::max<int64_t>(1, shape[0] / (square ? side : factor));
+    if (square)
+        shape[1] /= side;
+    return shape;
 }
 
 /// Backward takes its time and gives gradients that were made before: what a network does, without one.
@@ -116,7 +129,7 @@ void Network::read_profile(at::Device device)
     forward_ms_ = factor * profile.at("forward_ms").get<double>();
     backward_ms_ = factor * profile.at("backward_ms").get<double>();
     for (const auto& stage : stages) {
-        const auto shape = stage.at("shape").get<std::vector<int64_t>>();
+        const auto shape = shrunk(stage.at("shape").get<std::vector<int64_t>>(), options_.shrink);
         const auto tensor = at::randn(shape, at::device(device)) * 0.02;
         parameters_.push_back({stage.at("name").get<std::string>(), tensor.requires_grad_()});
         ready_ms_.push_back(factor * stage.at("ready_ms").get<double>());
@@ -150,6 +163,12 @@ at::Tensor Network::timed(const at::Tensor& x, size_t block) const
     const double ms = options_.backward_ms / static_cast<double>(options_.blocks);
     return TimedBlock::apply(ms, x, p(block, 0), p(block, 1), p(block, 2), p(block, 3), p(block, 4), p(block, 5),
                              p(block, 6), p(block, 7), p(block, 8), p(block, 9), p(block, 10), p(block, 11));
+}
+
+void Network::work_on(const std::vector<parallel::GradientPiece>& pieces) const
+{
+    if (std::any_of(pieces.begin(), pieces.end(), [](const auto& piece) { return piece.is_factored(); }))
+        sleep_until(Clock::now(), options_.slow * options_.factor_ms);
 }
 
 at::Tensor Network::replayed(double share) const

@@ -3,6 +3,7 @@
 // What has gradients to exchange in exchange_bench: a network, or a recording of one.
 #pragma once
 #include "gradwind/parallel/arena.h"
+#include "gradwind/parallel/gradient_piece.h"
 
 #include <string>
 #include <vector>
@@ -18,6 +19,9 @@ struct NetworkOptions {
     double backward_ms = 30;      ///< of timed compute
     std::string profile;          ///< file of train_step_bench --profile
     double step_ms = 0, slow = 1; ///< of a profile
+    int64_t shrink = 1;           ///< of a profile: tensors have this many times fewer elements, a square number
+    /// Of a profile: what the device it was recorded on takes for the factors of a step, in ms; slept like all compute.
+    double factor_ms = 0;
 };
 
 class Network
@@ -28,6 +32,8 @@ public:
     /// Forward; backward of the result gives every parameter a gradient.
     /// @param share  of the times of a profile: less while warming up
     [[nodiscard]] at::Tensor loss(double share = 1) const;
+    /// After a step: sleeps for the device's work on factors, if gradients came as such.
+    void work_on(const std::vector<parallel::GradientPiece>& pieces) const;
 
 private:
     void make_blocks(at::Device device);

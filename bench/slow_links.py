@@ -5,7 +5,7 @@
 
 usage: slow_links.py EXCHANGE_BENCH SLOW_LINK --profile FILE [--step-ms MS] [--cases 1:4,10:40,25:100] [--results FILE.jsonl]
        [--ours none,fp32,bf16,acp:4] [--torch none,ddp,fp16,powersgd:4] [--sweep MIB,MIB] [--python PYTHON] [--steps 4] [--rounds 1]
-       [--control-ours ...] [--control-torch ...] [--tune]
+       [--control-ours ...] [--control-torch ...] [--tune [--shrink 16] [--factor-ms MS] [--rank 2]]
        slow_links.py --table FILE.jsonl...
 
 A case is GBITS:SLOW. Compute is SLOW times slower than recorded, and so are the link and its latency: every ratio is that of a
@@ -16,8 +16,9 @@ Each case runs once more at half the rate and twice the slowness (the control; -
 where the scaled times differ, the emulator was measured and not the exchange. The ports' rates together should stay below
 250 MB/s. Needs root and /dev/net/tun.
 
---tune has `gradwind tune` race in each case instead, and notes the bandwidth below which it says that compression wins. The table
-sets that beside where the times of dense and compressed exchanges measured in other cases cross.
+--tune has `gradwind tune` race in each case instead, and notes the bandwidth below which it says that compression wins; the table
+sets that beside where the times that it measured in several cases cross. --shrink makes bytes, times and latency so many times
+smaller (large matrices are narrower by its root), --factor-ms sleeps for what the recorded device takes for factors.
 """
 import argparse
 import datetime
@@ -30,6 +31,7 @@ import statistics
 import subprocess
 import sys
 
+ALIKE = ("profile", "slow", "shrink", "factor_ms")
 FAST_MB = 1e6  # of a case of 0 Gb/s: as fast as the machine
 
 
@@ -45,7 +47,7 @@ def processor():
 def in_network(given, gbits, slow, program):
     """What the processes print as JSON, with what the switch did."""
     command = [given.slow_link, "--ports", str(given.nproc), "--rate", str(rate_of(gbits, slow)),
-               "--latency", str(given.latency * slow if gbits else 0), "--", *program]
+               "--latency", str(given.latency * slow / given.shrink if gbits else 0), "--", *program]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode != 0:
@@ -60,7 +62,12 @@ def rate_of(gbits, slow):
 
 
 def compute_of(given, slow):
-    return ["--compute", "profile", "--profile", given.profile, "--step-ms", str(given.step_ms), "--slow", str(slow)]
+    return ["--compute", "profile", "--profile", given.profile, "--step-ms", str(given.step_ms), "--slow", str(slow / given.shrink)]
+
+
+def ours_of(given):
+    """What torch's variants do not know."""
+    return ["--shrink", str(given.shrink), "--factor-ms", str(given.factor_ms)]
 
 
 def note(given, row):
@@ -75,7 +82,7 @@ def run_case(given, gbits, slow, ours, torch, role):
     sweep = ["--sweep", given.sweep] if given.sweep else []
     programs = {}
     if ours:
-        programs["gradwind"] = [given.bench, "--variants", ours, *steps, *sweep]
+        programs["gradwind"] = [given.bench, "--variants", ours, *steps, *sweep, *ours_of(given)]
     if torch:
         programs["torch"] = [given.python, str(pathlib.Path(__file__).parent / "peers" / "exchange_ddp.py"), "--variants", torch,
                              *steps, *sweep]
@@ -85,17 +92,19 @@ def run_case(given, gbits, slow, ours, torch, role):
             for raw in in_network(given, gbits, slow, program):
                 row = {"bench": "slow_links", "role": role, "program": name, "gbits": gbits, "slow": slow,
                        "rate_mb_s": rate_of(gbits, slow), "latency_us": given.latency * slow, "round": round_number,
-                       "variant": raw["variant"], "bucket_mb": raw["bucket_mb"], "ms": raw["mean_ms"] / slow, "raw": raw}
+                       "variant": raw["variant"], "bucket_mb": raw["bucket_mb"], "shrink": given.shrink, "factor_ms": given.factor_ms,
+                       "ms": raw["mean_ms"] / slow * given.shrink, "raw": raw}
                 note(given, row)
                 rows.append(given.origin | {"profile": pathlib.Path(given.profile).stem} | row)
-                print(f"{gbits:g} Gb/s at 1/{slow:g}, {name} {raw['variant']}: {raw['mean_ms'] / slow:.1f} ms", file=sys.stderr, flush=True)
+                print(f"{gbits:g} Gb/s at 1/{slow:g}, {name} {raw['variant']}: {row['ms']:.1f} ms", file=sys.stderr, flush=True)
     return rows
 
 
 def tune(given, gbits, slow):
     line, = in_network(given, gbits, slow, [given.bench, "--tune", str(given.rank), "--steps", str(given.tune_steps),
-                                            *compute_of(given, slow)])
-    row = {"bench": "slow_links_tune", "gbits": gbits, "slow": slow, "break_even_gbits": 8e-3 * line["break_even_mb_s"] * slow, "raw": line}
+                                            *compute_of(given, slow), *ours_of(given)])
+    row = {"bench": "slow_links_tune", "gbits": gbits, "slow": slow, "shrink": given.shrink,
+           "factor_ms": given.factor_ms, "break_even_gbits": 8e-3 * line["break_even_mb_s"] * slow, "raw": line}
     note(given, row)
     return given.origin | {"profile": pathlib.Path(given.profile).stem} | row
 
@@ -110,30 +119,29 @@ def grouped(rows):
     result = {}
     for key, values in times.items():
         alone = [ms for other, values in times.items() if other[:5] == key[:5] and other[5] == "none" for ms in values]
-        if not alone:  # of the other program
-            alone = [ms for other, values in times.items() if other[:4] == key[:4] and other[5] == "none" for ms in values]
+        if not alone:  # of the other program, or at another slowness
+            alone = [ms for other, values in times.items() if other[0] == key[0] and other[3] >= 40 and other[5] == "none" for ms in values]
         ms = statistics.median(values)
         result[key] = (ms, ms - statistics.median(alone) if alone else math.nan, packets_late[key])
     return result
 
 
-def crossing(times, profile):
-    """Where dense and compressed exchanges take equally long: between cases, by the logarithm of the rate. None: not seen."""
-    dense, compressed = {}, {}
-    for (name, _, gbits, _, program, variant, _), (ms, _, _) in times.items():
-        if name == profile and program == "gradwind" and gbits and variant != "none":
-            best = compressed if variant.startswith("acp") else dense
-            best[gbits] = min(ms, best.get(gbits, math.inf))
-    both = sorted(set(dense) & set(compressed))
-    for low, high in zip(both, both[1:]):
-        a, b = dense[low] - compressed[low], dense[high] - compressed[high]
+def crossing(rows):
+    """Where the best dense exchange and compression took equally long: between rates, by their logarithm. None: not seen."""
+    points = []
+    for row in rows:
+        dense = [trial["step_ms"] for trial in row["raw"]["trials"] if not trial["name"].startswith(("acp", "powersgd"))]
+        acp = next(trial["step_ms"] for trial in row["raw"]["trials"] if trial["name"].startswith("acp"))
+        points.append((row["gbits"], min(dense) - acp))
+    points.sort()
+    for (low, a), (high, b) in zip(points, points[1:]):
         if a > 0 >= b:
             return low * (high / low) ** (a / (a - b))
     return None
 
 
 def table(rows):
-    times = grouped([row for row in rows if row["bench"] == "slow_links" and row["role"] != "crossing"])
+    times = grouped([row for row in rows if row["bench"] == "slow_links"])
     print(f"{'profile':<24} {'Gb/s':>5} {'slow':>5} {'program':<9} {'variant':<11} {'MiB':>4} {'step ms':>9} {'exposed ms':>11} {'late us':>8}")
     for (profile, role, gbits, slow, program, variant, bucket), (ms, exposed, late) in times.items():
         if role == "case":
@@ -144,12 +152,11 @@ def table(rows):
         if role == "control" and first:
             print(f"control {profile} {gbits:g} Gb/s 1/{slow:g} {program} {variant}: step {ms / first[0]:.3f}, "
                   f"exposed {exposed:.1f} ms against {first[1]:.1f}")
-    times = grouped([row for row in rows if row["bench"] == "slow_links" and row["role"] == "crossing"])
-    for row in rows:
-        if row["bench"] == "slow_links_tune":
-            found = crossing(times, row["profile"])
-            measured = f"{found:.1f} Gb/s: {100 * (row['break_even_gbits'] / found - 1):+.0f} %" if found else "not seen"
-            print(f"break-even {row['profile']}: predicted at {row['gbits']:g} Gb/s {row['break_even_gbits']:.1f} Gb/s, measured {measured}")
+    tuned = [row for row in rows if row["bench"] == "slow_links_tune"]
+    for row in tuned:
+        found = crossing([other for other in tuned if all(other.get(key) == row.get(key) for key in ALIKE)])
+        measured = f"{found:.1f} Gb/s: {100 * (row['break_even_gbits'] / found - 1):+.0f} %" if found else "not seen"
+        print(f"break-even {row['profile']}: predicted at {row['gbits']:g} Gb/s {row['break_even_gbits']:.1f} Gb/s, measured {measured}")
 
 
 def parse():
@@ -165,13 +172,14 @@ def parse():
     parser.add_argument("--torch", default="none,ddp,fp16,powersgd:4")
     parser.add_argument("--control-ours")
     parser.add_argument("--control-torch")
-    parser.add_argument("--role", default="case", choices=["case", "crossing"], help="what the table takes the rows for")
     parser.add_argument("--sweep", default="", help="more caps for dense variants")
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--steps", type=int, default=4, help="an even number: compression alternates")
     parser.add_argument("--warm-up", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--rank", type=int, default=4)
+    parser.add_argument("--shrink", type=int, default=1, help="bytes, times and latency are this many times less; without torch")
+    parser.add_argument("--factor-ms", type=float, default=0, help="what the recorded device takes for the factors of a step")
     parser.add_argument("--tune", action="store_true", help="instead of the variants")
     parser.add_argument("--tune-steps", type=int, default=16)
     parser.add_argument("--results", type=pathlib.Path)
@@ -200,7 +208,7 @@ def main():
         if given.tune:
             rows.append(tune(given, gbits, slow))
             continue
-        rows += run_case(given, gbits, slow, given.ours, given.torch, given.role)
+        rows += run_case(given, gbits, slow, given.ours, given.torch, "case")
         rows += run_case(given, gbits, 2 * slow, given.control_ours, given.control_torch, "control")
     table(rows)
 

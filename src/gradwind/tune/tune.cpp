@@ -208,9 +208,11 @@ private:
         const auto rounds = std::max<int64_t>(1, int64_t(std::ceil(std::log2(double(field.size())))));
         int64_t steps = std::max<int64_t>(2, options_.steps / (rounds * int64_t(runners_.size())));
         double default_s = 0, default_steps = 0;
+        int64_t spent = 0;
         for (;; steps *= 2) {
             auto running = field;
             running.insert(running.end(), guests.begin(), guests.end());
+            spent += steps * int64_t(running.size());
             for (auto* runner : running) {
                 measure(*runner, steps);
                 runner->trial.steps += steps;
@@ -218,7 +220,7 @@ private:
             }
             default_s += double(steps) * field.front()->round_s;
             default_steps += double(steps);
-            if (field.size() <= 2)
+            if (field.size() <= 2 || spent >= options_.steps)
                 break;
             std::stable_sort(field.begin() + 1, field.end(), [](const Runner* a, const Runner* b) {
                 return a->over_default * double(b->trial.steps) < b->over_default * double(a->trial.steps);
