@@ -68,6 +68,19 @@ double difference(const at::Tensor& a, const at::Tensor& b)
     return (a - b).norm().item<double>() / std::max(1e-300, b.norm().item<double>());
 }
 
+/// Gradients of all ranks together, against those of one.
+void expect_sums_are(const parallel::Group& world, const Tensors& own, const Tensors& whole)
+{
+    double squares = 0;
+    for (const auto& [name, gradient] : whole)
+        squares += gradient.square().sum().item<double>();
+    for (const auto& [name, gradient] : own) {
+        const auto& expected = whole.at(name);
+        const auto scale = std::max(expected.norm().item<double>(), 1e-3 * std::sqrt(squares));
+        EXPECT_LT((world.all_reduce_sum(gradient) - expected).norm().item<double>(), kTolerance * scale) << name;
+    }
+}
+
 /// Compares rank by rank and, summed over ranks, the gradients. @return bytes that this rank handed to all-to-alls
 int64_t compare(const parallel::Group& world, const nlohmann::json& section, const parallel::Sharding& sharding)
 {
@@ -83,14 +96,7 @@ int64_t compare(const parallel::Group& world, const nlohmann::json& section, con
     const auto bytes = world.traffic().of(parallel::Verb::AllToAll).bytes - before;
     EXPECT_LT(difference(own.output, rows.of(whole.output, 3)), kTolerance);
     EXPECT_LT(difference(own.input_gradient, rows.of(whole.input_gradient, 3)), kTolerance);
-    double squares = 0;
-    for (const auto& [name, gradient] : whole.gradients)
-        squares += gradient.square().sum().item<double>();
-    for (const auto& [name, gradient] : own.gradients) {
-        const auto& expected = whole.gradients.at(name);
-        const auto scale = std::max(expected.norm().item<double>(), 1e-3 * std::sqrt(squares));
-        EXPECT_LT((world.all_reduce_sum(gradient) - expected).norm().item<double>(), kTolerance * scale) << name;
-    }
+    expect_sums_are(world, own.gradients, whole.gradients);
     return bytes;
 }
 
@@ -373,14 +379,7 @@ size_t compare_two(const parallel::Group& world, const nlohmann::json& section, 
                   kTolerance * expected.norm().item<double>())
             << name;
     }
-    double squares = 0;
-    for (const auto& [name, gradient] : whole.gradients)
-        squares += gradient.square().sum().item<double>();
-    for (const auto& [name, gradient] : own.gradients) {
-        const auto& expected = whole.gradients.at(name);
-        const auto scale = std::max(expected.norm().item<double>(), 1e-3 * std::sqrt(squares));
-        EXPECT_LT((world.all_reduce_sum(gradient) - expected).norm().item<double>(), kTolerance * scale) << name;
-    }
+    expect_sums_are(world, own.gradients, whole.gradients);
     return whole.outputs.size();
 }
 

@@ -67,6 +67,17 @@ LayoutsRequest request_of(const train::TinyTraining& training, const std::vector
     return request;
 }
 
+/// Batches of two, and four members: two on each of two pairs of processes that share a model.
+LayoutsRequest request_of_ensemble(const train::TinyTraining& training, const std::string& config)
+{
+    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
+                                         "training.ensemble_size_per_device=2", "system.hardware.num_gpus_per_model=2",
+                                         "system.hardware.num_gpus_per_ensemble=4"});
+    request.config = training.config_file(config);
+    request.n_processes = 4;
+    return request;
+}
+
 /// The first failed check of a report; empty if there is none.
 std::string first_failure(const CaseReport& report)
 {
@@ -152,11 +163,7 @@ TEST(VerifyLayouts, EnsemblesOfSeveralDataSetsAreTheSameOnEveryLayout)
 {
     run_if_worker();
     const train::TinyTraining training;
-    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
-                                         "training.ensemble_size_per_device=2", "system.hardware.num_gpus_per_model=2",
-                                         "system.hardware.num_gpus_per_ensemble=4"});
-    request.config = training.config_file("tiny_two_ens");
-    request.n_processes = 4;
+    auto request = request_of_ensemble(training, "tiny_two_ens");
     request.only = {"W2", "W3 E3 M3 R3", "W4 E4"};
     expect_all_pass(verify_layouts(request),
                     {"W2 E1 1x1", "W2 E2 2x1", "W2 E2 M2 R2 2x1", "W2 E2 M2 R2 heads 2x1", "W3 E3 M3 R3 2x1",
@@ -167,12 +174,7 @@ TEST(VerifyLayouts, MembersModelsAndReplicasOfAnEnsembleAreTheSameInEveryMixture
 {
     run_if_worker();
     const train::TinyTraining training;
-    // Batches of two, and two members on each of two processes that share a model.
-    auto request = request_of(training, {"dataloader.batch_size.training=2", "dataloader.batch_size.validation=2",
-                                         "training.ensemble_size_per_device=2", "system.hardware.num_gpus_per_model=2",
-                                         "system.hardware.num_gpus_per_ensemble=4"});
-    request.config = training.config_file("tiny_ens");
-    request.n_processes = 4;
+    const auto request = request_of_ensemble(training, "tiny_ens");
     const auto result = verify_layouts(request);
     EXPECT_EQ(result.work.members, 4);
     EXPECT_EQ(result.work.effective_batch, 2);
