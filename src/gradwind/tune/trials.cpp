@@ -201,9 +201,14 @@ std::vector<Trial> take_hopeless(std::vector<Trial>& trials, const TuneOptions& 
     for (const auto& trial : trials)
         if (trial.predicted_s > 0 && trial.accuracy <= options.accuracy)
             best_s = std::min(best_s, trial.predicted_s);
-    const auto hopeless = std::stable_partition(trials.begin() + 1, trials.end(), [&](const Trial& trial) {
-        return trial.predicted_s <= kHopeless * best_s; // of compression there is no prediction
-    });
+    const auto stays = [&, trials](const Trial& trial) {
+        // Of compression there is no prediction. The best of each kind stays to be compared, however slow.
+        const bool is_best = std::none_of(trials.begin() + 1, trials.end(), [&](const Trial& other) {
+            return other.accuracy == trial.accuracy && other.predicted_s < trial.predicted_s;
+        });
+        return is_best || trial.predicted_s <= kHopeless * best_s;
+    };
+    const auto hopeless = std::stable_partition(trials.begin() + 1, trials.end(), stays);
     std::vector<Trial> gone(std::make_move_iterator(hopeless), std::make_move_iterator(trials.end()));
     trials.erase(hopeless, trials.end());
     return gone;
