@@ -38,14 +38,15 @@ EnergyScoreLoss::Weights EnergyScoreLoss::split_weights(const at::Tensor& pred, 
     Weights out{ones, ones};
     const auto multiply = [&](at::Tensor factor, bool in_norm) {
         auto& side = in_norm ? out.norm : out.outer;
-        side = side * factor.to(pred.options());
+        side = side * factor.to(pred.scalar_type());
     };
+    const auto here = [&](const at::Tensor& scaler) { return ops::on_device(scaler, pred.device()); };
     const bool over_grid = options_.norm != EnergyNorm::Variables;
     const bool over_variables = options_.norm != EnergyNorm::Spatial;
-    multiply(slice_weights(scalers_.grid, context, pred.size(kGrid)).reshape({1, 1, 1, -1, 1}), over_grid);
-    multiply(scalers_.variable.reshape({1, 1, 1, 1, -1}), over_variables);
+    multiply(slice_weights(scalers_.grid, context, pred).reshape({1, 1, 1, -1, 1}), over_grid);
+    multiply(here(scalers_.variable).reshape({1, 1, 1, 1, -1}), over_variables);
     if (reduction.time == Reduction::TimeScalers::Apply)
-        multiply(scalers_.time.reshape({1, -1, 1, 1, 1}), false);
+        multiply(here(scalers_.time).reshape({1, -1, 1, 1, 1}), false);
     if (scalers_.nan_mask && context.nan_mask.defined()) {
         const auto columns = ops::columns_on(options_.pred_columns, pred.device());
         multiply(context.nan_mask.to(pred.device()).index_select(2, columns).unsqueeze(1).unsqueeze(1), true);

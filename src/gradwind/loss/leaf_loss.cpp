@@ -70,8 +70,9 @@ CombinedScalers combine_scalers(const std::vector<Scaler>& scalers, const std::v
     return out;
 }
 
-at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int64_t nodes)
+at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, const at::Tensor& pred)
 {
+    const auto nodes = pred.size(3);
     const auto& slice = context.grid;
     if (context.share && grid.defined())
         GRADWIND_CHECK(grid.numel() == context.share->partition.n_rows(), ShapeError,
@@ -82,10 +83,11 @@ at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int
                        ShapeError, "[loss] the grid slice [{}, {}) does not fit a prediction of {} grid points",
                        slice->begin, slice->end, nodes);
     if (!grid.defined())
-        return at::ones({nodes}, at::kDouble);
+        return at::ones({nodes}, at::device(pred.device()).dtype(at::kDouble));
     const auto begin = slice ? slice->begin : 0;
     const auto end = slice ? slice->end : nodes;
-    const auto own = context.share ? context.share->rows.of(grid) : grid;
+    const auto here = ops::on_device(grid, pred.device());
+    const auto own = context.share ? context.share->rows.of(here) : here;
     GRADWIND_CHECK(slice ? end <= own.numel() : own.numel() == nodes, ShapeError,
                    "[loss] the node weights have {} values, but the prediction holds the grid points [{}, {})",
                    own.numel(), begin, end);
@@ -144,7 +146,7 @@ at::Tensor LeafLoss::evaluate(const at::Tensor& pred, const at::Tensor& target, 
         require_whole(context, scalers_.grid, pred, "RMSELoss");
     const auto here = [&](const at::Tensor& scaler) { return ops::on_device(scaler, pred.device()); };
     ErrorWeights weights;
-    weights.grid = slice_weights(here(scalers_.grid), context, pred.size(3));
+    weights.grid = slice_weights(scalers_.grid, context, pred);
     weights.time = reduction.time == Reduction::TimeScalers::Apply
                        ? here(scalers_.time)
                        : at::ones({1}, at::device(pred.device()).dtype(at::kDouble));

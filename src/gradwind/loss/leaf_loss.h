@@ -28,8 +28,9 @@ struct CombinedScalers {
 [[nodiscard]] at::Tensor reduce_variables(const at::Tensor& values, const std::vector<int64_t>& pred_columns,
                                           int64_t n_output, Squash squash, const Loss::Reduction& reduction);
 
-/// The grid weights of a slice or share, or ones. @throws ShapeError if it does not fit weights or prediction
-[[nodiscard]] at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, int64_t nodes);
+/// The grid weights of a slice or share, or ones, where the prediction is. @throws ShapeError if it does not fit
+/// weights or prediction
+[[nodiscard]] at::Tensor slice_weights(const at::Tensor& grid, const LossContext& context, const at::Tensor& pred);
 
 /// @throws ConfigError if the context asks for a share of a loss that is no sum of shares
 void require_whole(const LossContext& context, const at::Tensor& grid, const at::Tensor& pred, const char* loss);

@@ -5,6 +5,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
 #include "gradwind/model/options.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -51,7 +52,7 @@ public:
     }
     at::Tensor forward(const at::Tensor& x) const override
     {
-        const auto columns = columns_.to(x.device());
+        const auto columns = ops::on_device(columns_, x.device());
         const auto bounded = limit_(x.index_select(-1, columns));
         const auto out = x.index_copy(-1, columns, bounded);
         // The total may be among the bounded columns itself.
@@ -75,7 +76,7 @@ public:
     }
     at::Tensor forward(const at::Tensor& x) const override
     {
-        const auto columns = columns_.to(x.device());
+        const auto columns = ops::on_device(columns_, x.device());
         const auto bounded = limit_(x.index_select(-1, columns) - norm_min_val_) + norm_min_val_;
         return x.index_copy(-1, columns, bounded);
     }

@@ -6,6 +6,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 
@@ -51,7 +52,8 @@ public:
         if (space == Space::ModelOutput) // nothing is missing in what a model made
             return;
         const auto first = at::isnan(x.select(2, 0).select(1, 0)); // [B, N, V]
-        masks.missing[position_] = space == Space::Dataset ? first.index_select(2, data_input_.to(x.device())) : first;
+        masks.missing[position_] =
+            space == Space::Dataset ? first.index_select(2, ops::on_device(data_input_, x.device())) : first;
         if (space == Space::Dataset)
             add_loss_mask(first, masks);
         for (size_t i = 0; i < fillings_.size(); ++i)

@@ -5,6 +5,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/text.h"
+#include "gradwind/ops/device_constants.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -76,15 +77,16 @@ public:
 
 private:
     /// The factors of a space's columns. Chosen at every use, so that what a checkpoint writes into buffers() counts.
-    [[nodiscard]] at::Tensor of(Space space, const at::Tensor& factors) const
+    [[nodiscard]] at::Tensor of(Space space, const at::Tensor& factors, at::Device device) const
     {
-        return space == Space::Dataset ? factors : factors.index_select(0, columns_[size_t(space)]);
+        const auto all = ops::on_device(factors, device);
+        return space == Space::Dataset ? all : all.index_select(0, ops::on_device(columns_[size_t(space)], device));
     }
 
     void apply(const at::Tensor& x, Space space, Direction direction) const
     {
-        const auto mul = of(space, mul_).to(x.options());
-        const auto add = of(space, add_).to(x.options());
+        const auto mul = of(space, mul_, x.device()).to(x.scalar_type());
+        const auto add = of(space, add_, x.device()).to(x.scalar_type());
         const bool plain = x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble;
         if (x.device().is_cpu() && x.is_contiguous() && plain) {
             AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "normalizer", [&] {

@@ -39,6 +39,7 @@ struct Cache {
     std::mutex mutex;
     std::map<std::pair<const c10::TensorImpl*, Place>, Copy> copies;
     std::map<std::pair<Place, std::vector<int64_t>>, at::Tensor> columns;
+    std::map<std::pair<Place, std::vector<double>>, at::Tensor> numbers;
 
     static Cache& instance()
     {
@@ -65,14 +66,30 @@ at::Tensor on_device(const at::Tensor& constant, at::Device device)
     return copy;
 }
 
+namespace
+{
+
+template <class T>
+at::Tensor kept(std::map<std::pair<Place, std::vector<T>>, at::Tensor>& lists, const std::vector<T>& values,
+                at::ScalarType type, at::Device device)
+{
+    const std::lock_guard lock(Cache::instance().mutex);
+    auto& list = lists[{place_of(device), values}];
+    if (!list.defined())
+        list = at::tensor(values, type).to(device);
+    return list;
+}
+
+} // namespace
+
 at::Tensor columns_on(const std::vector<int64_t>& columns, at::Device device)
 {
-    auto& cache = Cache::instance();
-    const std::lock_guard lock(cache.mutex);
-    auto& index = cache.columns[{place_of(device), columns}];
-    if (!index.defined())
-        index = at::tensor(columns, at::kLong).to(device);
-    return index;
+    return kept(Cache::instance().columns, columns, at::kLong, device);
+}
+
+at::Tensor numbers_on(const std::vector<double>& numbers, at::Device device)
+{
+    return kept(Cache::instance().numbers, numbers, at::kDouble, device);
 }
 
 } // namespace gradwind::ops

@@ -16,5 +16,7 @@ namespace gradwind::ops
 
 /// Column numbers as an index on a device. Kept for good: for lists of which there are few.
 [[nodiscard]] at::Tensor columns_on(const std::vector<int64_t>& columns, at::Device device);
+/// The same of numbers, in float64.
+[[nodiscard]] at::Tensor numbers_on(const std::vector<double>& numbers, at::Device device);
 
 } // namespace gradwind::ops

@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
+#include "gradwind/ops/device_constants.h"
 #include "gradwind/ops/window_attention_kernels.h"
 
 #include <ATen/ATen.h>
@@ -159,7 +160,8 @@ at::Tensor block_by_torch(const at::Tensor& q, const at::Tensor& k, const at::Te
     if (options.softcap > 0)
         scores = options.softcap * at::tanh(scores / options.softcap);
     if (!options.slopes.empty())
-        scores = scores - at::tensor(options.slopes, at::kDouble).to(scores.options()).reshape({-1, 1, 1}) * distance();
+        scores =
+            scores - numbers_on(options.slopes, q.device()).to(scores.scalar_type()).reshape({-1, 1, 1}) * distance();
     if (seen.defined())
         scores = scores.masked_fill(~seen, -std::numeric_limits<double>::infinity());
     auto weights = at::softmax(scores, -1);
