@@ -1,5 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
+#include "gradwind/core/error.h"
 #include "gradwind/core/torch_version.h"
 #include "gradwind/ops/checkpoint.h"
 
@@ -65,25 +66,68 @@ TEST(Region, GradientsEqualThoseOfPlainAutograd)
     EXPECT_TRUE(at::allclose(by_region[1], fixture.weight.grad(), 1e-5, 1e-5));
 }
 
-TEST(Region, EachParameterReceivesOneGradientPerBackward)
+TEST(Region, EachParameterReceivesOneGradientPerRegion)
 {
-    Fixture fixture;
-    int n_gradients = 0;
-    fixture.weight.register_hook([&](at::Tensor) { ++n_gradients; });
-    (void)fixture.gradients(Intermediates::Recompute, 3);
-    EXPECT_EQ(n_gradients, 1);
+    for (const auto mode : {Intermediates::Keep, Intermediates::Recompute}) {
+        Fixture fixture;
+        int n_gradients = 0;
+        fixture.weight.register_hook([&](at::Tensor) { ++n_gradients; });
+        (void)fixture.gradients(mode, 3);
+        EXPECT_EQ(n_gradients, 3);
+    }
 }
 
-TEST(Region, RunsAgainForASecondBackward)
+TEST(Region, ParametersHaveTheirGradientsBeforeTheRegionEnds)
+{
+    // Two layers in a region: the gradient of the second is there before that of the first is computed.
+    const auto first = at::randn({4, 4}).requires_grad_(true), second = at::randn({4, 4}).requires_grad_(true);
+    const auto x = at::randn({6, 4}); // asks for no gradient itself
+    for (const auto mode : {Intermediates::Keep, Intermediates::Recompute}) {
+        first.mutable_grad() = second.mutable_grad() = at::Tensor();
+        bool was_there = false;
+        const auto function = [&](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+            const auto hidden = at::linear(in[0], first);
+            if (hidden.requires_grad())
+                hidden.register_hook([&](at::Tensor) { was_there = second.grad().defined(); });
+            return {at::linear(hidden, second)};
+        };
+        const auto inner = [&](const std::vector<at::Tensor>& in) {
+            return region(mode, function, in, {first, second});
+        };
+        region(Intermediates::Recompute, inner, {x}, {first, second})[0].sum().backward();
+        EXPECT_TRUE(was_there);
+        EXPECT_TRUE(first.grad().defined());
+    }
+}
+
+TEST(Region, RunsAgainForASecondBackwardWhereItRecomputes)
 {
     Fixture fixture;
+    const auto loss = region(Intermediates::Recompute, fixture.function(), {fixture.x}, {fixture.weight})[0].sum();
+    loss.backward({}, true);
+    const auto once = fixture.x.grad().clone();
+    loss.backward();
+    EXPECT_TRUE(at::equal(fixture.x.grad(), once * 2));
+    const auto kept = region(Intermediates::Keep, fixture.function(), {fixture.x}, {fixture.weight})[0].sum();
+    kept.backward({}, true);
+    EXPECT_THROW(kept.backward(), InternalError);
+}
+
+TEST(Region, KeepsNoInputThatItsBackwardDoesNotNeed)
+{
+    const auto weight = at::randn({4}).requires_grad_(true);
     for (const auto mode : {Intermediates::Keep, Intermediates::Recompute}) {
-        fixture.x.mutable_grad() = at::Tensor();
-        const auto loss = region(mode, fixture.function(), {fixture.x}, {fixture.weight})[0].sum();
-        loss.backward({}, true);
-        const auto once = fixture.x.grad().clone();
-        loss.backward();
-        EXPECT_TRUE(at::equal(fixture.x.grad(), once * 2));
+        auto x = at::randn({6, 4}).requires_grad_(true) * 1;
+        const c10::weak_intrusive_ptr<c10::StorageImpl> storage(
+            c10::intrusive_ptr<c10::StorageImpl>::reclaim_copy(x.storage().unsafeGetStorageImpl()));
+        const auto function = [&](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+            return {in[0] + weight};
+        };
+        const auto out = region(mode, function, {x}, {weight});
+        x.reset();
+        EXPECT_EQ(storage.expired(), mode == Intermediates::Keep);
+        out[0].sum().backward();
+        EXPECT_TRUE(weight.grad().defined());
     }
 }
 

@@ -7,9 +7,12 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
-#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/custom_class.h>
+
+#include <utility>
 
 namespace gradwind::ops
 {
@@ -20,107 +23,121 @@ namespace
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// What a region needs besides tensors: how to run it again, and in Keep mode the graph of its first run.
-struct RegionState : torch::CustomClassHolder {
-    TensorFunction function;
-    size_t n_inputs = 0;
-    AutocastState autocast;
-    variable_list inner_inputs;
-    variable_list inner_outputs;
+/// Where the gradient graph inside a region ends: has the gradients of the region's inputs. It keeps none of their
+/// values, which nobody may need.
+struct Border : torch::autograd::Node {
+    variable_list apply(variable_list&& gradients) override
+    {
+        collected = std::move(gradients);
+        return {};
+    }
+    variable_list collected; ///< of those inputs that ask for a gradient
 };
 
-/// Inputs cut off from the outer graph, so that gradients stop at the region's border.
-variable_list cut_off(const variable_list& inputs)
-{
-    variable_list out;
-    for (const auto& input : inputs) {
-        auto leaf = input.detach();
-        leaf.set_requires_grad(input.requires_grad());
-        out.push_back(std::move(leaf));
+/// What runs in a region, and the graph of one run.
+struct RegionState : torch::CustomClassHolder {
+    TensorFunction function;
+    AutocastState autocast;
+    std::vector<bool> asks; ///< by input, for a gradient
+    std::shared_ptr<Border> border;
+    torch::autograd::edge_list ends; ///< by output, where its gradient goes in; of a run whose backward is to come
+
+    /// @return the outputs, which are not kept either
+    variable_list run(const variable_list& inputs)
+    {
+        const at::AutoGradMode with_gradients(true);
+        const AutocastGuard same_precision(autocast);
+        border = std::make_shared<Border>();
+        variable_list inner;
+        for (size_t i = 0; i < inputs.size(); ++i) {
+            inner.push_back(inputs[i].detach());
+            if (asks[i])
+                torch::autograd::create_gradient_edge(inner.back(), border);
+        }
+        auto outputs = function(inner);
+        ends.clear();
+        for (const auto& output : outputs)
+            ends.push_back(output.requires_grad() ? torch::autograd::impl::gradient_edge(output)
+                                                  : torch::autograd::Edge());
+        return outputs;
     }
-    return out;
-}
+};
 
 struct Region : torch::autograd::Function<Region> {
-    /// `operands` are the inputs followed by the parameters.
+    /// `operands` are the inputs followed by the anchor.
     static variable_list forward(AutogradContext* context, at::TensorList operands, Intermediates mode,
                                  c10::intrusive_ptr<RegionState> state)
     {
-        const auto inputs = operands.slice(0, state->n_inputs).vec();
-        const AutocastGuard same_precision(state->autocast);
+        const auto inputs = operands.slice(0, operands.size() - 1).vec();
         variable_list out;
         if (mode == Intermediates::Keep) {
-            const at::AutoGradMode with_gradients(true);
-            state->inner_inputs = cut_off(inputs);
-            state->inner_outputs = state->function(state->inner_inputs);
-            for (const auto& output : state->inner_outputs)
+            for (const auto& output : state->run(inputs))
                 out.push_back(output.detach());
         } else {
+            const AutocastGuard same_precision(state->autocast);
             out = state->function(inputs);
+            context->save_for_backward(inputs);
         }
-        context->save_for_backward(operands.vec());
         context->saved_data["state"] = c10::IValue::make_capsule(state);
         return out;
     }
 
     static variable_list backward(AutogradContext* context, variable_list gradients)
     {
-        auto operands = context->get_saved_variables();
         const auto state = c10::static_intrusive_pointer_cast<RegionState>(context->saved_data["state"].toCapsule());
-        const variable_list inputs(operands.begin(), operands.begin() + int64_t(state->n_inputs));
-        const at::AutoGradMode with_gradients(true);
-        auto inner_inputs = std::move(state->inner_inputs);
-        auto outputs = std::move(state->inner_outputs);
-        if (inner_inputs.empty()) {
-            const AutocastGuard same_precision(state->autocast);
-            inner_inputs = cut_off(inputs);
-            outputs = state->function(inner_inputs);
-        }
-        std::copy(inner_inputs.begin(), inner_inputs.end(), operands.begin());
-        variable_list result = differentiate(outputs, gradients, operands);
-        result.resize(operands.size() + 2);
+        const auto inputs = context->get_saved_variables();
+        if (!inputs.empty())
+            (void)state->run(inputs);
+        GRADWIND_CHECK(state->border != nullptr, InternalError,
+                       "[region] what was kept of a region serves one backward, and this is the second");
+        add_gradients(std::exchange(state->ends, {}), gradients);
+        const auto border = std::exchange(state->border, nullptr);
+        variable_list result(state->asks.size() + 3); // nothing for the anchor, the mode and the state
+        for (size_t i = 0, next = 0; i < state->asks.size(); ++i)
+            if (state->asks[i] && next < border->collected.size())
+                result[i] = std::move(border->collected[next++]);
         return result;
     }
 
-    /// Gradients for every operand that needs one; undefined tensors for the others.
-    static variable_list differentiate(const variable_list& outputs, const variable_list& gradients,
-                                       const variable_list& operands)
+    /// To all leaves, which are the parameters, and to the border.
+    static void add_gradients(const torch::autograd::edge_list& ends, const variable_list& gradients)
     {
-        variable_list differentiable, seeds, wanted;
-        for (size_t i = 0; i < outputs.size(); ++i)
-            if (outputs[i].requires_grad() && gradients[i].defined()) {
-                differentiable.push_back(outputs[i]);
+        torch::autograd::edge_list roots;
+        variable_list seeds;
+        for (size_t i = 0; i < ends.size(); ++i)
+            if (ends[i].is_valid() && gradients[i].defined()) {
+                roots.push_back(ends[i]);
                 seeds.push_back(gradients[i]);
             }
-        for (const auto& operand : operands)
-            if (operand.requires_grad())
-                wanted.push_back(operand);
-        variable_list result(operands.size());
-        if (differentiable.empty() || wanted.empty())
-            return result;
-        const auto found = torch::autograd::grad(differentiable, wanted, seeds, false, false, true);
-        for (size_t i = 0, next = 0; i < operands.size(); ++i)
-            if (operands[i].requires_grad())
-                result[i] = found[next++];
-        return result;
+        if (!roots.empty())
+            torch::autograd::Engine::get_default_engine().execute(roots, seeds, /*keep_graph=*/false,
+                                                                  /*create_graph=*/false, /*accumulate_grad=*/true);
     }
 };
+
+/// What makes a region part of the gradient graph where none of its inputs is: the graph ends here.
+at::Tensor anchor(const std::vector<at::Tensor>& inputs)
+{
+    return at::empty({0}, inputs.front().options().dtype(at::kFloat)).set_requires_grad(true);
+}
 
 } // namespace
 
 std::vector<at::Tensor> region(Intermediates mode, const TensorFunction& function,
                                const std::vector<at::Tensor>& inputs, const std::vector<at::Tensor>& parameters)
 {
-    variable_list operands = inputs;
-    operands.insert(operands.end(), parameters.begin(), parameters.end());
+    const auto asks = [](const at::Tensor& tensor) { return tensor.requires_grad(); };
     const bool differentiable =
-        std::any_of(operands.begin(), operands.end(), [](const auto& tensor) { return tensor.requires_grad(); });
+        std::any_of(inputs.begin(), inputs.end(), asks) || std::any_of(parameters.begin(), parameters.end(), asks);
     if (!at::GradMode::is_enabled() || !differentiable)
         return function(inputs);
     auto state = c10::make_intrusive<RegionState>();
     state->function = function;
-    state->n_inputs = inputs.size();
     state->autocast = AutocastState::current();
+    for (const auto& input : inputs)
+        state->asks.push_back(asks(input));
+    auto operands = inputs;
+    operands.push_back(anchor(inputs));
     return Region::apply(at::TensorList(operands), mode, std::move(state));
 }
 
