@@ -151,12 +151,11 @@ Mapper::Result GnnForwardMapper::forward(const at::Tensor& src, const at::Tensor
     const auto mode = intermediates(options_, *block_, dst);
     const auto run = [this, own = edges.for_region(mode)](const TensorList& inputs) -> TensorList {
         own.sources.begin_run();
-        const auto x_src = emb_nodes_src_->forward(inputs[0]);
-        const auto arrival = own.sources.start(x_src);
+        const auto arrival = own.sources.start(emb_nodes_src_->forward(inputs[0]));
         // What needs no halo, while it travels.
         const auto e = embed(*emb_edges_, inputs[2], own.copies);
         const auto x_dst = emb_nodes_dst_->forward(inputs[1]);
-        const auto updated = block_->update_source(x_src);
+        const auto updated = block_->update_source(arrival.own());
         return {updated, block_->forward(arrival, x_dst, e, own.chunks).dst};
     };
     const auto out = ops::region(mode, run, {src, dst, edges.features}, parameters());
@@ -241,7 +240,7 @@ std::vector<at::Tensor> GnnProcessor::run_layers(int64_t first, int64_t last, co
         const auto run = [block = blocks_[size_t(i)], i, edges](const TensorList& in) -> TensorList {
             const auto arrival = edges.sources.start(in[0]);
             const auto edge = i == 0 ? block->embed_edges(in[1], edges.copies) : in[1];
-            const auto next = block->forward(arrival, in[0], edge, edges.chunks);
+            const auto next = block->forward(arrival, arrival.own(), edge, edges.chunks);
             return {next.dst, next.edge};
         };
         state = ops::region(ops::Intermediates::Keep, run, state, blocks_[size_t(i)]->parameters());

@@ -22,14 +22,17 @@ using namespace row_mlp_cuda;
 using At = RowMlpOperand::At;
 
 /// Elements of a hidden layer that are worked on together: enough to fill a GPU, few enough (64 MiB in bf16) that
-/// intermediate values take little memory also where a model has several GPUs and each of them few rows.
+/// intermediate values take little memory.
 constexpr int64_t kChunkElements = 1 << 25;
-constexpr int64_t kFewestChunkRows = 1 << 14;
+/// So that they take less memory, too, where a model has several GPUs and each of them few rows.
+constexpr int64_t kFewestChunks = 3;
+constexpr int64_t kFewestChunkRows = 20 << 10;
 
 /// Rows of each of the chunks, which are of one size but for the last.
 int64_t rows_of_chunk(int64_t rows, int64_t width)
 {
-    const auto most = std::max(kChunkElements / width, kFewestChunkRows);
+    const auto part = (rows + kFewestChunks - 1) / kFewestChunks;
+    const auto most = std::max(std::min(kChunkElements / width, part), kFewestChunkRows);
     const auto n_chunks = std::max<int64_t>((rows + most - 1) / most, 1);
     return std::max<int64_t>((rows + n_chunks - 1) / n_chunks, 1);
 }

@@ -133,9 +133,9 @@ std::vector<int64_t> as_vector(std::span<const int64_t> values)
 
 using SharedCall = std::shared_ptr<HaloCall>;
 
-/// Sends; the result is x with room for the halo behind it.
+/// Sends; the results are x with room for the halo behind it, and x there.
 struct StartHalo : torch::autograd::Function<StartHalo> {
-    static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const SharedCall& call)
+    static variable_list forward(AutogradContext* context, const at::Tensor& x, const SharedCall& call)
     {
         keep(context, call);
         const auto& state = *call->state;
@@ -145,8 +145,9 @@ struct StartHalo : torch::autograd::Function<StartHalo> {
         auto shape = x.sizes().vec();
         shape[0] = state.n_in + state.n_received;
         auto rows = at::empty(shape, x.options());
-        rows.narrow(0, 0, state.n_in).copy_(x);
-        return rows;
+        const auto own = rows.narrow(0, 0, state.n_in);
+        own.copy_(x);
+        return {rows, own};
     }
     /// The reverse exchange was started by FinishHalo; every other gradient that is ready comes before this one.
     static variable_list backward(AutogradContext* context, const variable_list& gradients)
@@ -156,9 +157,9 @@ struct StartHalo : torch::autograd::Function<StartHalo> {
         call->returning.work.wait();
         const auto rows = std::exchange(call->returning.rows, {});
         GRADWIND_CHECK(rows.defined(), InternalError, "[halo_exchange] own rows were used without those of the halo");
-        auto shape = gradients[0].sizes().vec();
+        auto shape = rows.sizes().vec();
         shape[0] = state.n_in;
-        auto sum = at::zeros(shape, gradients[0].options());
+        auto sum = at::zeros(shape, rows.options());
         // Rank after rank: no row occurs twice for one receiver, so the order of additions is the same on any device.
         int64_t begin = 0;
         for (const int64_t count : state.send_rows) {
@@ -166,7 +167,11 @@ struct StartHalo : torch::autograd::Function<StartHalo> {
                 sum.index_add_(0, state.send.narrow(0, begin, count), rows.narrow(0, begin, count));
             begin += count;
         }
-        return {sum.add_(gradients[0].narrow(0, 0, state.n_in)), {}};
+        if (gradients[0].defined())
+            sum.add_(gradients[0].narrow(0, 0, state.n_in));
+        if (gradients[1].defined())
+            sum.add_(gradients[1]);
+        return {sum, {}};
     }
 };
 
@@ -241,7 +246,7 @@ HaloExchange::HaloExchange(Group group, const ExchangePlan& plan, int64_t copies
 HaloExchange::Arrival HaloExchange::start(const at::Tensor& x) const
 {
     Arrival arrival;
-    arrival.rows_ = x;
+    arrival.rows_ = arrival.own_ = x;
     if (is_identity())
         return arrival;
     GRADWIND_CHECK(x.dim() >= 1 && x.size(0) == state_->n_in, ShapeError,
@@ -254,15 +259,17 @@ HaloExchange::Arrival HaloExchange::start(const at::Tensor& x) const
                        "[halo_exchange] the second run of a region exchanges more often than the first");
         arrival.call_->arriving.rows = tape_->received[tape_->next++];
     }
-    arrival.rows_ = StartHalo::apply(x, arrival.call_);
+    const auto started = StartHalo::apply(x, arrival.call_);
+    arrival.rows_ = started[0];
+    arrival.own_ = started[1];
     if (tape_ && !tape_->is_replay)
         tape_->received.push_back(arrival.call_->arriving.rows);
     return arrival;
 }
 
-at::Tensor HaloExchange::Arrival::own() const
+const at::Tensor& HaloExchange::Arrival::own() const
 {
-    return call_ ? rows_.narrow(0, 0, call_->state->n_in) : rows_;
+    return own_;
 }
 
 at::Tensor HaloExchange::Arrival::rows() const

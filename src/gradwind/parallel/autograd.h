@@ -51,7 +51,7 @@ public:
     {
     public:
         /// x as it lies before the halo: whoever keeps this and rows() keeps it once.
-        [[nodiscard]] at::Tensor own() const;
+        [[nodiscard]] const at::Tensor& own() const;
         /// [copies * (n_owned + n_halo), ...]: x, then the received rows, to be addressed by
         /// ExchangePlan::sources_of_copies(). These are there after finish() only.
         [[nodiscard]] at::Tensor rows() const;
@@ -63,7 +63,7 @@ public:
 
     private:
         friend class HaloExchange;
-        at::Tensor rows_;
+        at::Tensor rows_, own_;
         std::shared_ptr<detail::HaloCall> call_;
     };
     /// @param x  [copies * n_owned, ...]
