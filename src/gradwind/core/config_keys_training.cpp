@@ -93,6 +93,10 @@ constexpr KeySpec strategy_keys[] = {
     {"gradient_compression.min_ratio", "real", "2", ">= 0", "",
      "Matrices whose factors are not this many times smaller travel whole."},
     {"plan", "path", "", "", "", "Plan written by `gradwind tune`; wins over the keys above."},
+    {"cuda_graphs", "bool", "false", "", "",
+     "Record each kind of step once on a GPU and start it with one call from then on: for steps that the processor, "
+     "not "
+     "the GPU, holds up."},
     {"hierarchical", "bool", "false", "", "",
      "Sum gradients in each node first, then every process its part across nodes, then hand the parts round in the "
      "node."},

@@ -98,6 +98,14 @@ struct GroupState {
     };
     std::array<Counter, kVerbs> counters;
 
+    /// A collective of this rank was, or is about to be, started.
+    void count(Verb verb, int64_t bytes)
+    {
+        auto& counter = counters[static_cast<size_t>(verb)];
+        counter.calls.fetch_add(1, std::memory_order_relaxed);
+        if (backend)
+            counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
+    }
     /// Runs a collective, counting it and turning what it throws into a CommError that says where we were.
     void run(Verb verb, int64_t bytes, const std::function<void()>& collective);
     /// Calls what may wait for other ranks, and counts how long that took.

@@ -50,7 +50,7 @@ public:
         if (tracker_.take_replaced() >= 0 || !arena_.has_gradient_view(0) ||
             !arena_.has_gradient_view(arena_.parameters().size() - 1))
             arena_.restore_gradient_views();
-        if (low_rank_ && !compressed_ && is_laid_out() && reduced_steps_ >= options_.compression.start_step)
+        if (begins_to_compress())
             compress_from_here();
         if (compressed_)
             low_rank_->begin_step();
@@ -101,6 +101,21 @@ public:
     {
         if (compressed_)
             low_rank_->discard_step();
+    }
+
+    [[nodiscard]] std::optional<int64_t> kind_of_next_step() const
+    {
+        if (recording_ || begins_to_compress() || timing_.watches_next_step())
+            return std::nullopt;
+        return 2 * plans_ + (compressed_ && low_rank_->next_is_p() ? 1 : 0);
+    }
+
+    void repeat_step()
+    {
+        timing_.repeated();
+        ++reduced_steps_;
+        if (compressed_)
+            low_rank_->end_step();
     }
 
     [[nodiscard]] const BucketReport& report() { return timing_.report(); }
@@ -242,6 +257,10 @@ private:
 
     [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
     [[nodiscard]] detail::Exchange& exchange() const { return compressed_ ? *low_rank_ : *dense_; }
+    [[nodiscard]] bool begins_to_compress() const
+    {
+        return low_rank_ && !compressed_ && is_laid_out() && reduced_steps_ >= options_.compression.start_step;
+    }
 
     void compress_from_here()
     {
@@ -256,6 +275,7 @@ private:
 
     void set_plan(std::vector<int64_t> ends)
     {
+        ++plans_;
         if (row_size() > 1 && !compressed_)
             ends = detail::at_multiples(ends, granule_bytes() / arena_.element_bytes());
         buckets_.lay_out(arena_, std::move(ends));
@@ -343,6 +363,7 @@ private:
     std::vector<GradientPiece> pieces_; ///< of a dense step
     std::mutex launch_mutex_;           ///< guards launched_ and what launching touches
     size_t launched_ = 0;
+    int64_t plans_ = 0; ///< made so far
     bool recording_ = true;
     bool reduce_begun_ = false;
 };
@@ -372,6 +393,16 @@ void GradientEngine::finish()
 void GradientEngine::discard_step()
 {
     impl_->discard_step();
+}
+
+std::optional<int64_t> GradientEngine::kind_of_next_step() const
+{
+    return impl_->kind_of_next_step();
+}
+
+void GradientEngine::repeat_step()
+{
+    impl_->repeat_step();
 }
 
 void GradientEngine::expect_new_graph()

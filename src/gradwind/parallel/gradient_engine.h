@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,7 +20,8 @@ namespace gradwind::parallel
 /// Whether a backward pass is the last of its optimiser step.
 enum class Sync { Reduce, Accumulate };
 
-/// What happened to the buckets in one step. Times in seconds since begin_backward(Sync::Reduce), on the host's clock.
+/// What happened to the buckets in one step. Times in seconds since begin_backward(Sync::Reduce), on the host's clock;
+/// of a recorded step (recorded_work.h) on the device's, and of its buckets only the first launch.
 struct BucketReport {
     struct Bucket {
         int64_t bytes = 0;   ///< of gradients
@@ -83,6 +85,14 @@ public:
     /// After the optimiser: every rank of a state group gets what the others updated. Nothing where each has it all.
     /// @collective
     void share_parameters();
+
+    /// Stands for what the next step, from begin_step() to finish(), will do with the same gradients: equal numbers
+    /// mean the same work on the same memory. Nothing: what it does is not known before (order of gradients, a watched
+    /// step).
+    [[nodiscard]] std::optional<int64_t> kind_of_next_step() const;
+    /// A step that was recorded from begin_step() to finish(), when a step of its kind was next, has been started
+    /// again: takes the place of both.
+    void repeat_step();
 
     /// The next backward uses parameters otherwise than the last (another rollout length with checkpointing, say):
     /// record it. The arena stays. To be called on all ranks between two steps.

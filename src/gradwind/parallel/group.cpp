@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/backend.h"
+#include "gradwind/parallel/collective_tape.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -47,12 +48,12 @@ void GroupState::run(Verb verb, int64_t bytes, const std::function<void()>& coll
 {
     GRADWIND_CHECK(!health->dead(), CommError, "[comm] {} in group {} refused, an earlier failure ended it: {}",
                    name_of(verb), name, health->reason());
-    auto& counter = counters[static_cast<size_t>(verb)];
-    counter.calls.fetch_add(1, std::memory_order_relaxed);
-    if (!backend)
-        return;
-    counter.bytes.fetch_add(bytes, std::memory_order_relaxed);
-    wait(verb, collective);
+    if (auto* tape = CollectiveTape::current())
+        tape->add({this, verb, bytes});
+    else
+        count(verb, bytes);
+    if (backend)
+        wait(verb, collective);
 }
 
 void GroupState::wait(Verb verb, const std::function<void()>& work)

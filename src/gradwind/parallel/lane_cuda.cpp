@@ -5,11 +5,13 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <array>
 #include <deque>
+#include <type_traits>
 
 namespace gradwind::parallel::detail
 {
@@ -63,19 +65,47 @@ public:
 
     void note(size_t mark) override
     {
+        const c10::cuda::CUDAGuard guard(device_);
         while (events_.size() <= mark)
-            events_.emplace_back(cudaEventDefault);
-        events_[mark].record(c10::cuda::getCurrentCUDAStream(device_.index()));
+            events_.emplace_back();
+        const auto stream = c10::cuda::getCurrentCUDAStream(device_.index()).stream();
+        cudaStreamCaptureStatus status{};
+        C10_CUDA_CHECK(cudaStreamIsCapturing(stream, &status));
+        // External: the event is recorded whenever the recording is started.
+        C10_CUDA_CHECK(cudaEventRecordWithFlags(events_[mark].get(), stream,
+                                                status == cudaStreamCaptureStatusNone ? cudaEventRecordDefault
+                                                                                      : cudaEventRecordExternal));
     }
     [[nodiscard]] double seconds(size_t from, size_t to) override
     {
-        events_.at(to).synchronize();
-        return 1e-3 * static_cast<double>(events_.at(from).elapsed_time(events_.at(to)));
+        float milliseconds = 0;
+        C10_CUDA_CHECK(cudaEventSynchronize(events_.at(to).get()));
+        C10_CUDA_CHECK(cudaEventElapsedTime(&milliseconds, events_.at(from).get(), events_.at(to).get()));
+        return 1e-3 * static_cast<double>(milliseconds);
     }
 
 private:
+    struct Destroy {
+        void operator()(cudaEvent_t event) const { (void)cudaEventDestroy(event); }
+    };
+    /// With times, which torch's own does not record in what is captured.
+    class TimedEvent
+    {
+    public:
+        TimedEvent()
+        {
+            cudaEvent_t event = nullptr;
+            C10_CUDA_CHECK(cudaEventCreate(&event));
+            event_.reset(event);
+        }
+        [[nodiscard]] cudaEvent_t get() const { return event_.get(); }
+
+    private:
+        std::unique_ptr<std::remove_pointer_t<cudaEvent_t>, Destroy> event_;
+    };
+
     const at::Device device_;
-    std::deque<at::cuda::CUDAEvent> events_;
+    std::deque<TimedEvent> events_;
 };
 
 } // namespace

@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for lane_cuda.cpp in a build without CUDA.
+// Stands in for lane_cuda.cpp and device_graph_cuda.cpp in a build without CUDA.
+#include "gradwind/parallel/device_graph.h"
 #include "gradwind/parallel/lane.h"
 
 namespace gradwind::parallel::detail
@@ -15,5 +16,12 @@ std::unique_ptr<Stopwatch> make_cuda_stopwatch(at::Device)
 {
     return nullptr;
 }
+
+std::shared_ptr<DeviceGraph> make_device_graph(at::Device, const DeviceGraph*)
+{
+    return nullptr;
+}
+
+void leave_default_stream(at::Device) {}
 
 } // namespace gradwind::parallel::detail

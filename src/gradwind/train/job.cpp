@@ -3,6 +3,7 @@
 #include "gradwind/train/job.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/recorded_work.h"
 #include "gradwind/train/losses.h"
 #include "gradwind/train/numpy_random.h"
 #include "gradwind/train/output_mask.h"
@@ -155,6 +156,10 @@ Job make_job(const Config& config, const parallel::Environment& environment, con
         settings.precision = Precision::Float32;
         notes.emplace_back("training.precision: bf16-mixed needs a GPU, this run computes in 32-true");
     }
+    if (records_steps(config, device))
+        parallel::compute_beside_default_stream(device);
+    else if (config.get<bool>("training.strategy.cuda_graphs", false))
+        notes.emplace_back("training.strategy.cuda_graphs needs a GPU, this run starts its steps piece by piece");
     set_deterministic(settings);
     const auto world = parallel::connect_world(
         environment, {.backend = device.is_cuda() ? parallel::BackendKind::Nccl : parallel::BackendKind::Gloo,

@@ -155,6 +155,11 @@ std::vector<const graph::NodeSet*> sets_to_cut(const Config& config, const graph
 
 } // namespace
 
+bool records_steps(const Config& config, at::Device device)
+{
+    return config.get<bool>("training.strategy.cuda_graphs", false) && device.is_cuda();
+}
+
 std::chrono::milliseconds timeout_of(const Config& config)
 {
     return std::chrono::milliseconds(int64_t(1000 * config.get<double>("training.strategy.timeout_s", 600)));

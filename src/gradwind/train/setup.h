@@ -56,6 +56,9 @@ struct ModelDataset {
 [[nodiscard]] parallel::Layout choose_layout(const Config& config, const parallel::Environment& environment,
                                              std::vector<std::string>& notes);
 
+/// Whether steps are recorded and started again: `training.strategy.cuda_graphs`, which CPUs do not look at.
+[[nodiscard]] bool records_steps(const Config& config, at::Device device);
+
 /// How long a collective may take: `training.strategy.timeout_s`.
 [[nodiscard]] std::chrono::milliseconds timeout_of(const Config& config);
 /// How long ranks wait for each other where one may take much longer than a collective: three times as long.

@@ -53,6 +53,10 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
     optimizer_ = std::make_unique<AdamW>(engine_.slices(), engine_.flat_parameters(), engine_.own_gradients(),
                                          job.settings.optimizer, job.settings.clip, engine_.state_share());
     layout_version_ = engine_.layout_version();
+    if (records_steps(job.config, job.device))
+        recordings_.emplace([device = job.device, timeout = timeout_of(job.config)](const auto* beside) {
+            return std::make_unique<parallel::RecordedWork>(device, timeout, beside);
+        });
 }
 
 StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step)
@@ -70,25 +74,21 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     outcome.lr = lr;
     if (broadcasts_buffers_)
         broadcast_buffers();
-    engine_.begin_step();
     std::vector<const MicroBatch*> own;
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
             own.push_back(&micro);
-    std::vector<Pending> pending;
-    for (const auto* micro : own)
-        pending.push_back(forward_and_backward(
-            *micro, feeder, n_rollout, micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate));
-    if (is_first_ && own.empty())
-        meet_before_first_exchange();
-    engine_.finish();
+    auto batches =
+        is_repeatable(own, n_rollout) ? repeat_batches(own, feeder, n_rollout) : run_batches(own, feeder, n_rollout);
     follow_layout();
     clock_.ended(StepPhase::Exchange);
     hooks_.summed(engine_);
     optimizer_->queue(lr, engine_.gradient_pieces());
     engine_.share_parameters();
     // Only now does the host wait for a device, once a step.
-    for (auto& batch : pending) {
+    if (recordings_)
+        recordings_->wait();
+    for (auto& batch : batches) {
         const double value = batch.share.item<double>();
         outcome.loss_share += value;
         outcome.batches.push_back({value * batch.to_mean, std::move(batch.anchors), batch.decoded});
@@ -105,6 +105,8 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
 
 void StepRunner::after_skip(const StepSamples& samples, int64_t n_rollout, StepOutcome& outcome)
 {
+    if (recordings_)
+        recordings_->drop(); // what follows needs their memory
     const bool compressed = engine_.compression_state().active;
     bool finite = !compressed || has_finite_gradients(); // what a rank did not send is still its own
     engine_.discard_step();
@@ -134,7 +136,7 @@ void StepRunner::repeat_backward(const StepSamples& samples, const StepOutcome& 
     engine_.begin_step();
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
-            (void)forward_and_backward(micro, feeder, n_rollout, parallel::Sync::Accumulate);
+            (void)run_batch(micro, feeder, n_rollout, parallel::Sync::Accumulate);
 }
 
 bool StepRunner::has_finite_gradients() const
@@ -142,19 +144,102 @@ bool StepRunner::has_finite_gradients() const
     return at::isfinite(engine_.own_gradients()).all().item<bool>();
 }
 
-StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
-                                                     parallel::Sync sync)
+bool StepRunner::is_repeatable(const std::vector<const MicroBatch*>& own, int64_t n_rollout)
+{
+    if (!recordings_)
+        return false;
+    kind_ = kind_of(own, n_rollout);
+    if (!kind_)
+        recordings_->drop();
+    return kind_ && recordings_->takes(*kind_);
+}
+
+std::optional<StepRecordings::Kind> StepRunner::kind_of(const std::vector<const MicroBatch*>& own,
+                                                        int64_t n_rollout) const
+{
+    const auto exchange = engine_.kind_of_next_step();
+    if (!exchange || own.empty())
+        return std::nullopt;
+    StepRecordings::Kind kind{.n_rollout = n_rollout, .batches = {}, .exchange = *exchange};
+    for (const auto* micro : own)
+        kind.batches.emplace_back(int64_t(micro->samples.size()), micro->sample_weight);
+    return kind;
+}
+
+std::vector<StepRunner::Batch> StepRunner::run_batches(const std::vector<const MicroBatch*>& own, BatchFeeder& feeder,
+                                                       int64_t n_rollout)
+{
+    engine_.begin_step();
+    std::vector<Batch> batches;
+    for (const auto* micro : own)
+        batches.push_back(run_batch(*micro, feeder, n_rollout,
+                                    micro == own.back() ? parallel::Sync::Reduce : parallel::Sync::Accumulate));
+    if (is_first_ && own.empty())
+        meet_before_first_exchange();
+    engine_.finish();
+    return batches;
+}
+
+std::vector<StepRunner::Batch> StepRunner::repeat_batches(const std::vector<const MicroBatch*>& own,
+                                                          BatchFeeder& feeder, int64_t n_rollout)
+{
+    std::vector<Batch> batches;
+    StepRecordings::Inputs inputs;
+    for (const auto* micro : own) {
+        batches.push_back(next_batch(*micro, feeder));
+        inputs.push_back(std::move(batches.back().datasets));
+    }
+    const auto step = [&](const StepRecordings::Inputs& of_recording) {
+        StepRecordings::Shares shares;
+        engine_.begin_step();
+        for (const auto& datasets : of_recording)
+            shares.push_back(forward_and_backward(datasets, NoNoise(), n_rollout,
+                                                  &datasets == &of_recording.back() ? parallel::Sync::Reduce
+                                                                                    : parallel::Sync::Accumulate));
+        engine_.finish();
+        return shares;
+    };
+    StepRecordings::Shares shares;
+    if (recordings_->run(*kind_, inputs, step, shares) == StepRecordings::Was::Repeated)
+        engine_.repeat_step();
+    for (size_t i = 0; i < batches.size(); ++i)
+        batches[i].share = shares[i];
+    return batches;
+}
+
+StepRunner::Batch StepRunner::next_batch(const MicroBatch& micro, BatchFeeder& feeder)
 {
     auto raw = feeder.next();
     clock_.ended(StepPhase::Read);
     hooks_.was_read(raw);
     const auto samples = job_.additive() ? std::optional(1.0 / micro.sample_weight) : std::nullopt;
+    Batch batch;
     std::vector<model::BatchMasks> masks;
-    const auto datasets = job_.prepare(*job_.training, raw.values, samples, masks);
-    std::vector<int64_t> positions(micro.samples.size());
-    std::iota(positions.begin(), positions.end(), micro.first_position);
-    const auto noise = job_.noise(NoisePurpose::Training, step_, std::move(positions));
+    batch.datasets = job_.prepare(*job_.training, raw.values, samples, masks);
+    batch.positions.resize(micro.samples.size());
+    std::iota(batch.positions.begin(), batch.positions.end(), micro.first_position);
+    batch.to_mean = samples ? *samples / double(raw.anchors.size()) : 1;
+    batch.anchors = std::move(raw.anchors);
+    batch.decoded = raw.decoded;
     clock_.ended(StepPhase::Prepare);
+    return batch;
+}
+
+StepRunner::Batch StepRunner::run_batch(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
+                                        parallel::Sync sync)
+{
+    auto batch = next_batch(micro, feeder);
+    const auto noise = job_.noise(NoisePurpose::Training, step_, std::move(batch.positions));
+    const NoNoise none;
+    batch.share = forward_and_backward(
+        batch.datasets, recordings_ ? static_cast<const model::NoiseSource&>(none) : noise, n_rollout, sync);
+    batch.datasets.clear();
+    return batch;
+}
+
+at::Tensor StepRunner::forward_and_backward(std::span<const RolloutDataset> datasets, const model::NoiseSource& noise,
+                                            int64_t n_rollout, parallel::Sync sync)
+{
     at::Tensor share;
     {
         const AutocastGuard autocast(autocast_for(job_.settings.precision, job_.device));
@@ -168,9 +253,7 @@ StepRunner::Pending StepRunner::forward_and_backward(const MicroBatch& micro, Ba
     engine_.begin_backward(sync);
     share.backward();
     clock_.ended(StepPhase::Backward);
-    const double own_samples = double(raw.anchors.size());
-    const double to_mean = samples ? *samples / own_samples : 1;
-    return {share.detach(), to_mean, std::move(raw.anchors), raw.decoded};
+    return share.detach();
 }
 
 void StepRunner::meet_before_first_exchange()

@@ -7,6 +7,10 @@
 #include "gradwind/train/job.h"
 #include "gradwind/train/step_clock.h"
 #include "gradwind/train/step_hooks.h"
+#include "gradwind/train/step_recordings.h"
+
+#include <optional>
+#include <span>
 
 namespace gradwind::train
 {
@@ -53,15 +57,32 @@ public:
     [[nodiscard]] StepClock& clock() { return clock_; }
 
 private:
-    /// What is known of a batch while a device still works on it.
-    struct Pending {
-        at::Tensor share; ///< of the loss, no dimensions
-        double to_mean = 1;
+    /// A batch in the model's units, and what is known of it while a device still works on it.
+    struct Batch {
+        std::vector<RolloutDataset> datasets; ///< empty once they were used
+        std::vector<int64_t> positions;       ///< of its samples in the global batch
         std::vector<int64_t> anchors;
         data::DecodingTime decoded{};
+        double to_mean = 1;
+        at::Tensor share; ///< of the loss, no dimensions
     };
-    [[nodiscard]] Pending forward_and_backward(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout,
-                                               parallel::Sync sync);
+    [[nodiscard]] Batch next_batch(const MicroBatch& micro, BatchFeeder& feeder);
+    /// @return the batch's share of the loss
+    at::Tensor forward_and_backward(std::span<const RolloutDataset> datasets, const model::NoiseSource& noise,
+                                    int64_t n_rollout, parallel::Sync sync);
+    /// A micro-batch from reading to gradients.
+    Batch run_batch(const MicroBatch& micro, BatchFeeder& feeder, int64_t n_rollout, parallel::Sync sync);
+    /// From the first batch to summed gradients; the device may still be working on them.
+    [[nodiscard]] std::vector<Batch> run_batches(const std::vector<const MicroBatch*>& own, BatchFeeder& feeder,
+                                                 int64_t n_rollout);
+    /// The same from a recording.
+    [[nodiscard]] std::vector<Batch> repeat_batches(const std::vector<const MicroBatch*>& own, BatchFeeder& feeder,
+                                                    int64_t n_rollout);
+    /// Whether the next step goes through a recording. If not, it has the memory of all of them.
+    [[nodiscard]] bool is_repeatable(const std::vector<const MicroBatch*>& own, int64_t n_rollout);
+    /// Nothing: of no kind that could come again.
+    [[nodiscard]] std::optional<StepRecordings::Kind> kind_of(const std::vector<const MicroBatch*>& own,
+                                                              int64_t n_rollout) const;
     /// Rank 0's on all ranks: once at the start, and before every step if the configuration asks for it. Nothing for
     /// a model over several processes.
     void broadcast_buffers();
@@ -81,6 +102,8 @@ private:
     StepClock clock_;
     const bool broadcasts_buffers_;
     std::unique_ptr<AdamW> optimizer_;
+    std::optional<StepRecordings> recordings_; ///< nothing: steps are not recorded
+    std::optional<StepRecordings::Kind> kind_; ///< of the step under way
     int64_t layout_version_ = 0;
     int64_t last_rollout_ = 0;
     bool is_first_ = false; ///< the step is the first of this process

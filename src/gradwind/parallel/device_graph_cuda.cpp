@@ -1,0 +1,101 @@
+// SPDX-FileCopyrightText: the gradwind authors
+// SPDX-License-Identifier: Apache-2.0
+// CUDA graphs.
+#include "gradwind/core/error.h"
+#include "gradwind/parallel/device_graph.h"
+#include "gradwind/parallel/progress_cuda.h"
+
+#include <ATen/ATen.h>
+#include <ATen/cuda/CUDAEvent.h>
+#include <ATen/cuda/CUDAGraph.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+namespace gradwind::parallel::detail
+{
+namespace
+{
+
+class CudaGraph : public DeviceGraph
+{
+public:
+    CudaGraph(at::Device device, const CudaGraph* beside)
+        : device_(device), pool_(beside ? beside->pool_ : at::cuda::graph_pool_handle()),
+          progress_(at::full({1}, -1, at::device(at::kCPU).dtype(at::kInt).pinned_memory(true)))
+    {
+    }
+
+    void record(const std::function<void()>& work) override
+    {
+        const c10::cuda::CUDAGuard guard(device_);
+        stream_ = c10::cuda::getCurrentCUDAStream(device_.index());
+        GRADWIND_CHECK(*stream_ != c10::cuda::getDefaultCUDAStream(device_.index()), InternalError,
+                       "[graph] the default stream of a GPU cannot be recorded");
+        // What other work left in the allocator's hands cannot serve this one, which has memory of its own.
+        c10::cuda::CUDACachingAllocator::emptyCache();
+        // Other threads go on reading and copying batches, which is none of this recording's business.
+        graph_.capture_begin(pool_, cudaStreamCaptureModeThreadLocal);
+        try {
+            work();
+        } catch (...) {
+            give_up();
+            throw;
+        }
+        graph_.capture_end();
+    }
+
+    void mark(int32_t place) override
+    {
+        const c10::cuda::CUDAGuard guard(device_);
+        const char* failure =
+            note_progress_cuda(place_noted(), place, c10::cuda::getCurrentCUDAStream(device_.index()).stream());
+        GRADWIND_CHECK(failure == nullptr, InternalError, "[graph] the GPU reports: {}", failure);
+    }
+
+    void start() override
+    {
+        const c10::cuda::CUDAGuard guard(device_);
+        *place_noted() = -1;
+        graph_.replay();
+        done_.record(*stream_);
+    }
+
+    [[nodiscard]] bool is_done() override { return done_.query(); }
+    [[nodiscard]] int32_t reached() const override { return *place_noted(); }
+
+private:
+    [[nodiscard]] volatile int32_t* place_noted() const { return progress_.data_ptr<int32_t>(); }
+
+    void give_up() noexcept
+    {
+        try {
+            graph_.capture_end();
+        } catch (...) {
+            // What made the recording fail is on its way to the caller.
+        }
+    }
+
+    const at::Device device_;
+    const at::cuda::MempoolId_t pool_;
+    std::optional<c10::cuda::CUDAStream> stream_;
+    at::cuda::CUDAGraph graph_;
+    at::cuda::CUDAEvent done_;
+    at::Tensor progress_; ///< written by the device
+};
+
+} // namespace
+
+std::shared_ptr<DeviceGraph> make_device_graph(at::Device device, const DeviceGraph* beside)
+{
+    return std::make_shared<CudaGraph>(device, dynamic_cast<const CudaGraph*>(beside));
+}
+
+void leave_default_stream(at::Device device)
+{
+    const auto current = c10::cuda::getCurrentCUDAStream(device.index());
+    if (current == c10::cuda::getDefaultCUDAStream(device.index()))
+        c10::cuda::setCurrentCUDAStream(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()));
+}
+
+} // namespace gradwind::parallel::detail
