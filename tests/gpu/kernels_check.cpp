@@ -9,6 +9,7 @@
 #include "gradwind/ops/row_mlp.h"
 #include "gradwind/parallel/low_rank_device.h"
 #include "gradwind/parallel/orthonormal.h"
+#include "gradwind/parallel/widen.h"
 #include "gradwind/train/adamw.h"
 
 #include <ATen/ATen.h>
@@ -254,32 +255,62 @@ void optimiser(Check& check, int64_t rows, int64_t columns, int64_t rank, const 
     check.report(name + ": skip", "fp32", right ? 0 : 1, 0);
 }
 
-/// Both steps of compression on matrices with gaps between them, with a factor that begins anywhere.
+/// A Q step of compression and the P step after it, on matrices with gaps between them and factors that begin anywhere.
 void compression(Check& check, int64_t rows, int64_t columns, int64_t rank)
 {
     const int64_t stride = (rows * columns + 63) / 64 * 64 + 64, batch = 3;
-    const auto flat = at::randn({batch * stride}, at::kFloat);
-    const auto on_device = flat.to(at::kCUDA);
+    const auto flat = at::randn({batch * stride}, at::kFloat), more = at::randn({batch * stride}, at::kFloat);
+    const auto device = flat.to(at::kCUDA);
+    const auto exact = flat.to(at::kDouble);
     const auto matrices = [&](const at::Tensor& x) {
         return x.as_strided({batch, rows, columns}, {stride, columns, 1});
     };
-    for (const bool is_p : {true, false}) {
-        const auto exact = flat.to(at::kDouble), device = on_device.clone();
-        const auto m = matrices(exact);
-        const auto basis = std::get<0>(at::linalg_qr(at::randn({batch, is_p ? columns : rows, rank}, at::kDouble)));
-        const int64_t size = is_p ? rows : columns;
-        const auto message = at::zeros({3 + batch * size * rank}, device.options());
-        const auto factor = message.narrow(0, 3, batch * size * rank).view({batch, size, rank});
-        const auto of_device = basis.to(device.options()).contiguous();
-        const bool done = is_p ? parallel::detail::p_step_on_device(matrices(device), of_device, factor)
-                               : parallel::detail::q_step_on_device(matrices(device), of_device, factor);
-        const auto rounded = of_device.cpu().to(at::kDouble);
-        const auto expected = at::bmm(is_p ? m : m.transpose(1, 2), rounded);
-        m.sub_(is_p ? at::bmm(expected, rounded.transpose(1, 2)) : at::bmm(rounded, expected.transpose(1, 2)));
-        const auto name = fmt::format("{} step, {} x {} of rank {}", is_p ? "P" : "Q", rows, columns, rank);
-        check.report(name + ": factor", "fp32", done ? relative_error(factor, expected) : 1, 2e-6);
-        check.report(name + ": rest", "fp32", relative_error(device, exact), 2e-6);
-    }
+    const auto basis = [&](int64_t size) {
+        return std::get<0>(at::linalg_qr(at::randn({batch, size, rank}, at::kDouble)))
+            .to(device.options())
+            .contiguous();
+    };
+    const auto place = [&](int64_t size) {
+        return at::zeros({3 + batch * size * rank}, device.options())
+            .narrow(0, 3, batch * size * rank)
+            .view({batch, size, rank});
+    };
+    const auto as_exact = [](const at::Tensor& x) { return x.cpu().to(at::kDouble); };
+    const auto name = [&](const char* what) {
+        return fmt::format("{}, {} x {} of rank {}", what, rows, columns, rank);
+    };
+    const auto m = matrices(exact);
+    const auto p_basis = basis(rows), q_basis = basis(columns), own_q = at::empty_like(q_basis);
+    const auto q = place(columns), p = place(rows);
+
+    bool done = parallel::detail::q_step_on_device(matrices(device), p_basis, q, own_q);
+    const auto expected_q = at::bmm(m.transpose(1, 2), as_exact(p_basis));
+    check.report(name("Q step: factor"), "fp32", done ? relative_error(q, expected_q) : 1, 2e-6);
+    check.report(name("Q step: copy"), "fp32", at::equal(q, own_q) && at::equal(device.cpu(), flat) ? 0 : 1, 0);
+
+    device.add_(more.to(device.device()));
+    exact.add_(more);
+    const auto looked_at = device.clone();
+    m.sub_(at::bmm(as_exact(p_basis), as_exact(own_q).transpose(1, 2)));
+    done = parallel::detail::subtract_on_device(matrices(looked_at), p_basis, own_q);
+    check.report(name("what a Q step leaves"), "fp32", done ? relative_error(looked_at, exact) : 1, 2e-6);
+
+    done = parallel::detail::p_step_on_device(matrices(device), q_basis, p_basis, own_q, p);
+    const auto expected_p = at::bmm(m, as_exact(q_basis));
+    m.sub_(at::bmm(expected_p, as_exact(q_basis).transpose(1, 2)));
+    check.report(name("P step: factor"), "fp32", done ? relative_error(p, expected_p) : 1, 2e-6);
+    check.report(name("P step: rest"), "fp32", relative_error(device, exact), 2e-6);
+}
+
+/// bf16 in float32 is exact; beyond both ends nothing changes.
+void widening(Check& check, int64_t n)
+{
+    const auto from = at::randn({n + 8}, at::kFloat).to(at::kBFloat16).to(at::kCUDA);
+    const auto to = at::zeros({n + 8}, from.options().dtype(at::kFloat));
+    parallel::detail::widen(from.narrow(0, 4, n), to.narrow(0, 4, n));
+    auto expected = at::zeros_like(to);
+    expected.narrow(0, 4, n).copy_(from.narrow(0, 4, n));
+    check.report(fmt::format("{} numbers in bf16 widened", n), "fp32", at::equal(to, expected) ? 0 : 1, 0);
 }
 
 } // namespace
@@ -288,6 +319,8 @@ int main()
 {
     at::manual_seed(7);
     Check check;
+    for (const int64_t n : {1, 3, 4, 1023, 4096, 1 << 20, (1 << 20) + 7})
+        widening(check, n);
     for (const auto type : {at::kFloat, at::kBFloat16}) {
         for (const auto& [heads, depth, columns] :
              std::vector<std::array<int64_t, 3>>{{16, 32, 11}, {16, 64, 11}, {4, 16, 3}, {2, 128, 16}, {3, 8, 11}})

@@ -4,6 +4,7 @@
 
 #include "gradwind/parallel/lane.h"
 #include "gradwind/parallel/repeated_sum.h"
+#include "gradwind/parallel/widen.h"
 
 #include <ATen/ATen.h>
 
@@ -90,7 +91,7 @@ private:
         {
             wire[bucket].copy_(gradients[bucket]);
             world.all_reduce_sum_(wire[bucket]);
-            gradients[bucket].copy_(wire[bucket]);
+            widen(wire[bucket], gradients[bucket]);
         }
     };
 
@@ -159,7 +160,7 @@ private:
             }
             all_gather_into(grid.row, sent, part);
             if (rounded)
-                gradient.copy_(sent);
+                widen(sent, gradient);
         }
     };
 

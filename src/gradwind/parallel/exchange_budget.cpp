@@ -67,16 +67,17 @@ std::vector<Slice> slices_of(const std::vector<NamedParameter>& parameters, cons
 std::vector<ExchangeBudget::Phase> compressed_phases(const std::vector<detail::LowRankBucket>& buckets,
                                                      const Ways& ways, Compression kind, int64_t element_bytes)
 {
-    int64_t p = 0, q = 0, q_factors = 0, n_q = 0, factors = 0;
+    int64_t p = 0, q = 0, q_factors = 0, n_q = 0, factors = 0, own = 0;
     for (const auto& bucket : buckets) {
         p += bucket.p_message;
         q += bucket.q_message;
         q_factors += bucket.q_factors;
         n_q += bucket.q_factors > 0;
         factors += bucket.p_size + bucket.q_size;
+        own += kind == Compression::Acp ? bucket.q_size : 0;
     }
-    // Messages, bases, and directions in float64.
-    const int64_t buffers = (p + q + factors) * element_bytes + factors * kDouble;
+    // Messages, bases, what a rank is still to take off, and directions in float64.
+    const int64_t buffers = (p + q + factors + own) * element_bytes + factors * kDouble;
     const auto n = static_cast<int64_t>(buckets.size());
     if (kind == Compression::PowerSgd)
         return {{buffers, calls_of_sums(ways, n + n_q, (p + q_factors) * element_bytes)}};

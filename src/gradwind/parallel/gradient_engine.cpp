@@ -159,6 +159,7 @@ public:
         state.active = compressed_;
         if (!compressed_)
             return state;
+        low_rank_->settle();
         state.next_is_p = low_rank_->next_is_p();
         state.factors = low_rank_->factors();
         for (const Slice& slice : low_rank_->compressed())
@@ -181,6 +182,13 @@ public:
         const at::Tensor whole = arena_.gradients().clone();
         gather_parts(whole);
         return whole;
+    }
+
+    [[nodiscard]] at::Tensor own_gradients() const
+    {
+        if (compressed_)
+            low_rank_->settle();
+        return arena_.gradients();
     }
 
     void share_parameters()
@@ -432,7 +440,7 @@ at::Tensor GradientEngine::whole_gradients() const
 
 at::Tensor GradientEngine::own_gradients() const
 {
-    return impl_->arena_.gradients();
+    return impl_->own_gradients();
 }
 
 const StateShare& GradientEngine::state_share() const

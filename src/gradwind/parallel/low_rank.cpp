@@ -38,6 +38,7 @@ struct Batch {
     at::Tensor p, q;                ///< [b, n, r], [b, m, r]: summed in this step or the last; parts of messages
     at::Tensor p_basis, q_basis;
     at::Tensor p_directions, q_directions;
+    at::Tensor own_q; ///< [b, m, r]: p_basis own_q^T is still to be taken off after a Q step of ACP; zero: nothing is
 };
 
 /// What travels as it is: a range of the arena and its places in the messages.
@@ -77,6 +78,7 @@ public:
         std::vector<std::pair<std::string, at::Tensor>> kept;
         for (const auto& [name, tensor] : factors())
             kept.emplace_back(name, tensor.clone());
+        settle();
         arena_ = arena.gradients();
         applied_ = at::Tensor();
         assembled_ = false;
@@ -117,8 +119,9 @@ public:
         for (const auto& bucket : buckets_) {
             bytes += int64_t(bucket.p_message.nbytes() + bucket.q_message.nbytes());
             for (const auto& batch : bucket.batches)
-                for (const auto* tensor : {&batch.p_basis, &batch.q_basis, &batch.p_directions, &batch.q_directions})
-                    bytes += int64_t(tensor->nbytes());
+                for (const auto* tensor :
+                     {&batch.p_basis, &batch.q_basis, &batch.p_directions, &batch.q_directions, &batch.own_q})
+                    bytes += tensor->defined() ? int64_t(tensor->nbytes()) : 0;
         }
         return bytes;
     }
@@ -148,11 +151,25 @@ public:
         return applied_;
     }
 
+    /// What the last step left to be taken off is taken off, so that gradients are errors.
+    void settle()
+    {
+        if (!p_step_ || options_.kind != Compression::Acp)
+            return; // a P step leaves nothing
+        for (auto& bucket : buckets_)
+            for (auto& batch : bucket.batches) {
+                subtract(batch, batch.p_basis, batch.own_q);
+                batch.own_q.zero_();
+            }
+    }
+
     void discard_step()
     {
         for (auto& bucket : buckets_)
             for (auto& batch : bucket.batches) {
                 batch.gradient.zero_();
+                if (options_.kind == Compression::Acp)
+                    batch.own_q.zero_();
                 if (options_.kind == Compression::PowerSgd)
                     batch.q.copy_(batch.q_basis); // of this step's sums nothing can be used
             }
@@ -249,6 +266,8 @@ private:
         const auto options = arena.gradients().options();
         batch.p_basis = at::zeros({count, size.rows, size.rank}, options);
         batch.q_basis = at::zeros({count, size.columns, size.rank}, options);
+        if (options_.kind == Compression::Acp)
+            batch.own_q = at::zeros_like(batch.q_basis);
         return batch;
     }
 
@@ -263,23 +282,27 @@ private:
     }
 
     static void project_p(Batch& batch) { at::bmm_out(batch.p, batch.gradient, batch.q_basis); }
+    static void project_q(Batch& batch) { at::bmm_out(batch.q, batch.gradient.transpose(1, 2), batch.p_basis); }
     static void subtract(Batch& batch, const at::Tensor& p, const at::Tensor& q)
     {
-        batch.gradient.baddbmm_(p, q.transpose(1, 2), 1, -1);
+        if (!subtract_on_device(batch.gradient, p, q))
+            batch.gradient.baddbmm_(p, q.transpose(1, 2), 1, -1);
     }
     static void step_p(Batch& batch)
     {
-        if (p_step_on_device(batch.gradient, batch.q_basis, batch.p))
+        if (p_step_on_device(batch.gradient, batch.q_basis, batch.p_basis, batch.own_q, batch.p))
             return;
+        subtract(batch, batch.p_basis, batch.own_q);
         project_p(batch);
         subtract(batch, batch.p, batch.q_basis);
     }
+    /// What it takes away stays until the P step after it, which passes over the gradients anyway.
     static void step_q(Batch& batch)
     {
-        if (q_step_on_device(batch.gradient, batch.p_basis, batch.q))
+        if (q_step_on_device(batch.gradient, batch.p_basis, batch.q, batch.own_q))
             return;
-        at::bmm_out(batch.q, batch.gradient.transpose(1, 2), batch.p_basis);
-        subtract(batch, batch.p_basis, batch.q);
+        project_q(batch);
+        batch.own_q.copy_(batch.q);
     }
     void exchange_one(Bucket& bucket)
     {
@@ -299,7 +322,9 @@ private:
         sum_with_rest(bucket, Side::P);
         for (auto& batch : bucket.batches) {
             orthonormalise(batch.p, batch.p_directions, batch.p_basis);
-            step_q(batch);
+            if (!q_step_on_device(batch.gradient, batch.p_basis, batch.q, at::empty_like(batch.q)))
+                project_q(batch);
+            subtract(batch, batch.p_basis, batch.q);
         }
         sum_(bucket.q_factors);
     }
@@ -367,6 +392,12 @@ int64_t LowRankExchange::buffer_bytes() const
 void LowRankExchange::end_step()
 {
     impl_->end_step();
+}
+
+void LowRankExchange::settle()
+{
+    const at::NoGradGuard no_grad;
+    impl_->settle();
 }
 
 void LowRankExchange::discard_step()

@@ -15,7 +15,7 @@ constexpr int kWarp = 32;
 constexpr int kRowThreads = 256;    ///< of a block that has some rows
 constexpr int kColumnThreads = 128; ///< of a block that has four columns a thread
 constexpr int64_t kRowsOfThread = 16;
-constexpr int64_t kRowsOfSplit = 64, kMostSplits = 16;
+constexpr int64_t kRowsOfSplit = 64, kMostSplits = 64; ///< few matrices are to fill a GPU, too
 
 const char* failure()
 {
@@ -85,13 +85,25 @@ __device__ float transposed_sum(float (&values)[kWarp])
     return values[0];
 }
 
-/// A block has 32 / R rows of a matrix. Its second pass over them finds them in the cache.
+/// m - left right^T for four columns.
 template <int R>
-__global__ void __launch_bounds__(kRowThreads)
-    p_step(MatrixBatch m, const float* __restrict__ basis, float* __restrict__ p)
+__device__ float4 reduced(float4 m, const float* left, const float (&right)[4][R])
+{
+    float own[R];
+#pragma unroll
+    for (int k = 0; k < R; ++k)
+        own[k] = left[k];
+    return reduced<R>(m, own, right);
+}
+
+/// A block has 32 / R rows of a matrix. Its second pass over them finds them in the cache. Four blocks share a
+/// multiprocessor where registers allow it, so that one reads while another adds up.
+template <int R>
+__global__ void __launch_bounds__(kRowThreads, R <= 4 ? 4 : 1)
+    p_step(MatrixBatch m, const float* __restrict__ basis, Outstanding before, float* __restrict__ p)
 {
     constexpr int kRows = kWarp / R;
-    __shared__ float of_warp[kRowThreads / kWarp][kWarp], total[kWarp];
+    __shared__ float of_warp[kRowThreads / kWarp][kWarp], total[kWarp], earlier[kWarp];
     const int64_t first = int64_t(blockIdx.x) * kRows;
     const int n_rows = m.rows - first < kRows ? int(m.rows - first) : kRows;
     float* rows = m.data + blockIdx.y * m.stride + first * m.columns;
@@ -116,25 +128,30 @@ __global__ void __launch_bounds__(kRowThreads)
         float sum = 0;
         for (int warp = 0; warp < kRowThreads / kWarp; ++warp)
             sum += of_warp[warp][threadIdx.x];
-        total[threadIdx.x] = sum;
         const int row = threadIdx.x / R, k = threadIdx.x % R;
-        if (row < n_rows && k < m.rank)
+        const bool is_ours = row < n_rows && k < m.rank;
+        const float* left = before.left + (blockIdx.y * m.rows + first + row) * m.rank;
+        const float* onto = before.onto + blockIdx.y * m.rank * m.rank;
+        earlier[threadIdx.x] = is_ours ? left[k] : 0.0f;
+        if (is_ours) {
+            for (int j = 0; j < m.rank; ++j)
+                sum -= left[j] * onto[j * m.rank + k];
             p[(blockIdx.y * m.rows + first + row) * m.rank + k] = sum;
+        }
+        total[threadIdx.x] = sum;
     }
     __syncthreads();
+    const float* right = before.right + blockIdx.y * m.columns * m.rank;
     for (int64_t column = 4 * threadIdx.x; column < m.columns; column += 4 * kRowThreads) {
-        float b[4][R];
+        float b[4][R], c[4][R];
         load_rows<R>(q, column, m.rank, b);
+        load_rows<R>(right, column, m.rank, c);
 #pragma unroll
         for (int row = 0; row < kRows; ++row) {
             if (row >= n_rows)
                 break;
-            float own[R];
-#pragma unroll
-            for (int k = 0; k < R; ++k)
-                own[k] = total[row * R + k];
             auto* place = reinterpret_cast<float4*>(rows + row * m.columns + column);
-            *place = reduced<R>(*place, own, b);
+            *place = reduced<R>(reduced<R>(*place, total + row * R, b), earlier + row * R, c);
         }
     }
 }
@@ -180,8 +197,9 @@ __global__ void __launch_bounds__(kColumnThreads)
                 out[j * m.rank + k] = sums[j][k];
 }
 
-/// q [count, columns, rank]: the sum over splits.
-__global__ void add_splits(MatrixBatch m, int64_t splits, const float* __restrict__ space, float* __restrict__ q)
+/// q and its copy [count, columns, rank]: the sum over splits.
+__global__ void add_splits(MatrixBatch m, int64_t splits, const float* __restrict__ space, float* __restrict__ q,
+                           float* __restrict__ copy)
 {
     const int64_t size = m.columns * m.rank, at = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
     if (at >= size)
@@ -190,6 +208,7 @@ __global__ void add_splits(MatrixBatch m, int64_t splits, const float* __restric
     for (int64_t split = 0; split < splits; ++split)
         sum += space[(blockIdx.y * splits + split) * size + at];
     q[blockIdx.y * size + at] = sum;
+    copy[blockIdx.y * size + at] = sum;
 }
 
 /// m -= p q^T. A thread has four columns of some rows.
@@ -216,25 +235,35 @@ __global__ void __launch_bounds__(kColumnThreads)
 }
 
 template <int R>
-const char* launch_p(const MatrixBatch& m, const float* basis, float* p, cudaStream_t queue)
+const char* launch_p(const MatrixBatch& m, const float* basis, const Outstanding& before, float* p, cudaStream_t queue)
 {
     const int64_t rows = kWarp / R;
     const dim3 blocks = {unsigned((m.rows + rows - 1) / rows), unsigned(m.count), 1};
-    p_step<R><<<blocks, kRowThreads, 0, queue>>>(m, basis, p);
+    p_step<R><<<blocks, kRowThreads, 0, queue>>>(m, basis, before, p);
+    return failure();
+}
+
+unsigned blocks_across(const MatrixBatch& m)
+{
+    return unsigned((m.columns / 4 + kColumnThreads - 1) / kColumnThreads);
+}
+
+template <int R>
+const char* launch_q(const MatrixBatch& m, const float* basis, float* q, float* copy, float* space, cudaStream_t queue)
+{
+    const int64_t splits = splits_of(m), size = m.columns * m.rank;
+    const dim3 parts = {blocks_across(m), unsigned(splits), unsigned(m.count)};
+    project_columns<R><<<parts, kColumnThreads, 0, queue>>>(m, basis, space);
+    const dim3 sums = {unsigned((size + kRowThreads - 1) / kRowThreads), unsigned(m.count), 1};
+    add_splits<<<sums, kRowThreads, 0, queue>>>(m, splits, space, q, copy);
     return failure();
 }
 
 template <int R>
-const char* launch_q(const MatrixBatch& m, const float* basis, float* q, float* space, cudaStream_t queue)
+const char* launch_subtract(const MatrixBatch& m, const float* p, const float* q, cudaStream_t queue)
 {
-    const auto across = unsigned((m.columns / 4 + kColumnThreads - 1) / kColumnThreads), count = unsigned(m.count);
-    const int64_t splits = splits_of(m), size = m.columns * m.rank;
-    const dim3 parts = {across, unsigned(splits), count};
-    project_columns<R><<<parts, kColumnThreads, 0, queue>>>(m, basis, space);
-    const dim3 sums = {unsigned((size + kRowThreads - 1) / kRowThreads), count, 1};
-    add_splits<<<sums, kRowThreads, 0, queue>>>(m, splits, space, q);
-    const dim3 rows = {across, unsigned((m.rows + kRowsOfThread - 1) / kRowsOfThread), count};
-    subtract<R><<<rows, kColumnThreads, 0, queue>>>(m, basis, q);
+    const dim3 rows = {blocks_across(m), unsigned((m.rows + kRowsOfThread - 1) / kRowsOfThread), unsigned(m.count)};
+    subtract<R><<<rows, kColumnThreads, 0, queue>>>(m, p, q);
     return failure();
 }
 
@@ -247,14 +276,14 @@ bool takes(const MatrixBatch& m)
            m.rows <= kMostBlocks * kRowsOfThread && reinterpret_cast<uintptr_t>(m.data) % 16 == 0;
 }
 
-const char* p_step_cuda(const MatrixBatch& m, const float* basis, float* p, void* stream)
+const char* p_step_cuda(const MatrixBatch& m, const float* basis, const Outstanding& before, float* p, void* stream)
 {
     auto* queue = static_cast<cudaStream_t>(stream);
     if (m.rank <= 2)
-        return launch_p<2>(m, basis, p, queue);
+        return launch_p<2>(m, basis, before, p, queue);
     if (m.rank <= 4)
-        return launch_p<4>(m, basis, p, queue);
-    return m.rank <= 8 ? launch_p<8>(m, basis, p, queue) : launch_p<16>(m, basis, p, queue);
+        return launch_p<4>(m, basis, before, p, queue);
+    return m.rank <= 8 ? launch_p<8>(m, basis, before, p, queue) : launch_p<16>(m, basis, before, p, queue);
 }
 
 int64_t q_step_space(const MatrixBatch& m)
@@ -262,14 +291,24 @@ int64_t q_step_space(const MatrixBatch& m)
     return m.count * splits_of(m) * m.columns * m.rank;
 }
 
-const char* q_step_cuda(const MatrixBatch& m, const float* basis, float* q, float* space, void* stream)
+const char* q_step_cuda(const MatrixBatch& m, const float* basis, float* q, float* copy, float* space, void* stream)
 {
     auto* queue = static_cast<cudaStream_t>(stream);
     if (m.rank <= 2)
-        return launch_q<2>(m, basis, q, space, queue);
+        return launch_q<2>(m, basis, q, copy, space, queue);
     if (m.rank <= 4)
-        return launch_q<4>(m, basis, q, space, queue);
-    return m.rank <= 8 ? launch_q<8>(m, basis, q, space, queue) : launch_q<16>(m, basis, q, space, queue);
+        return launch_q<4>(m, basis, q, copy, space, queue);
+    return m.rank <= 8 ? launch_q<8>(m, basis, q, copy, space, queue) : launch_q<16>(m, basis, q, copy, space, queue);
+}
+
+const char* subtract_cuda(const MatrixBatch& m, const float* p, const float* q, void* stream)
+{
+    auto* queue = static_cast<cudaStream_t>(stream);
+    if (m.rank <= 2)
+        return launch_subtract<2>(m, p, q, queue);
+    if (m.rank <= 4)
+        return launch_subtract<4>(m, p, q, queue);
+    return m.rank <= 8 ? launch_subtract<8>(m, p, q, queue) : launch_subtract<16>(m, p, q, queue);
 }
 
 } // namespace gradwind::parallel::detail

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Projections of gradients on a GPU, with the subtraction of what they take away; private to parallel. Free of torch.
 //
-// The gradients are read once for a P step and twice for a Q step, and written once. Sums are taken in a fixed order.
+// The gradients are read and written once for a P step, and read once for a Q step: what a Q step takes away leaves
+// with that of the P step after it. Sums are taken in a fixed order.
 #pragma once
 #include <cstdint>
 
@@ -20,14 +21,25 @@ struct MatrixBatch {
 /// Whether the kernels are made for such matrices.
 [[nodiscard]] bool takes(const MatrixBatch& matrices);
 
-/// p = m basis, then m -= p basis^T. @param basis [count, columns, rank] @param p [count, rows, rank]
-/// @param stream  a cudaStream_t @return here and below: null, or what CUDA says went wrong
-[[nodiscard]] const char* p_step_cuda(const MatrixBatch& matrices, const float* basis, float* p, void* stream);
+/// left right^T, which is still to be taken off the matrices. @param left [count, rows, rank]
+/// @param right [count, columns, rank] @param onto [count, rank, rank]: right^T basis of the step that takes it off
+struct Outstanding {
+    const float *left = nullptr, *right = nullptr, *onto = nullptr;
+};
+
+/// m -= left right^T, p = m basis, then m -= p basis^T. @param basis [count, columns, rank]
+/// @param p [count, rows, rank] @param stream  a cudaStream_t @return here and below: null, or what CUDA says went
+/// wrong
+[[nodiscard]] const char* p_step_cuda(const MatrixBatch& matrices, const float* basis, const Outstanding& before,
+                                      float* p, void* stream);
 
 /// Elements of q_step_cuda()'s work space.
 [[nodiscard]] int64_t q_step_space(const MatrixBatch& matrices);
-/// q = m^T basis, then m -= basis q^T. @param basis [count, rows, rank] @param q [count, columns, rank]
-[[nodiscard]] const char* q_step_cuda(const MatrixBatch& matrices, const float* basis, float* q, float* space,
-                                      void* stream);
+/// q = m^T basis; m stays as it is. @param basis [count, rows, rank] @param q, copy [count, columns, rank], both
+/// written
+[[nodiscard]] const char* q_step_cuda(const MatrixBatch& matrices, const float* basis, float* q, float* copy,
+                                      float* space, void* stream);
+/// m -= p q^T.
+[[nodiscard]] const char* subtract_cuda(const MatrixBatch& matrices, const float* p, const float* q, void* stream);
 
 } // namespace gradwind::parallel::detail

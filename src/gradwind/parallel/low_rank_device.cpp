@@ -31,6 +31,11 @@ MatrixBatch batch_of(const at::Tensor& m, int64_t rank)
             .rank = rank};
 }
 
+void* stream_of(const at::Tensor& m)
+{
+    return c10::cuda::getCurrentCUDAStream(m.device().index()).stream();
+}
+
 void check(const char* failure)
 {
     GRADWIND_CHECK(failure == nullptr, InternalError, "[gradients] the GPU reports: {}", failure);
@@ -38,25 +43,36 @@ void check(const char* failure)
 
 } // namespace
 
-bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& p)
+bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& left, const at::Tensor& right,
+                      const at::Tensor& p)
 {
     if (!is_for_kernels(m, p) || !takes(batch_of(m, p.size(2))))
         return false;
     const c10::cuda::CUDAGuard guard(m.device());
-    check(p_step_cuda(batch_of(m, p.size(2)), basis.data_ptr<float>(), p.data_ptr<float>(),
-                      c10::cuda::getCurrentCUDAStream(m.device().index()).stream()));
+    const auto onto = at::bmm(right.transpose(1, 2), basis);
+    const Outstanding before{left.data_ptr<float>(), right.data_ptr<float>(), onto.data_ptr<float>()};
+    check(p_step_cuda(batch_of(m, p.size(2)), basis.data_ptr<float>(), before, p.data_ptr<float>(), stream_of(m)));
     return true;
 }
 
-bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q)
+bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q, const at::Tensor& copy)
 {
     if (!is_for_kernels(m, q) || !takes(batch_of(m, q.size(2))))
         return false;
     const c10::cuda::CUDAGuard guard(m.device());
     const auto batch = batch_of(m, q.size(2));
     const auto space = at::empty({q_step_space(batch)}, m.options());
-    check(q_step_cuda(batch, basis.data_ptr<float>(), q.data_ptr<float>(), space.data_ptr<float>(),
-                      c10::cuda::getCurrentCUDAStream(m.device().index()).stream()));
+    check(q_step_cuda(batch, basis.data_ptr<float>(), q.data_ptr<float>(), copy.data_ptr<float>(),
+                      space.data_ptr<float>(), stream_of(m)));
+    return true;
+}
+
+bool subtract_on_device(const at::Tensor& m, const at::Tensor& p, const at::Tensor& q)
+{
+    if (!is_for_kernels(m, p) || !q.is_contiguous() || !takes(batch_of(m, p.size(2))))
+        return false;
+    const c10::cuda::CUDAGuard guard(m.device());
+    check(subtract_cuda(batch_of(m, p.size(2)), p.data_ptr<float>(), q.data_ptr<float>(), stream_of(m)));
     return true;
 }
 

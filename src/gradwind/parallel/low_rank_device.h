@@ -7,11 +7,16 @@
 namespace gradwind::parallel::detail
 {
 
-/// p = m basis, m -= p basis^T, queued on the current stream. @param m [b, n, m], rows contiguous, equal strides
-/// @return false, and nothing was done, where there are no kernels for this
-[[nodiscard]] bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& p);
-/// q = m^T basis, m -= basis q^T.
-[[nodiscard]] bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q);
+/// m -= left right^T, p = m basis, m -= p basis^T, queued on the current stream.
+/// @param m [b, n, m], rows contiguous, equal strides @param left, right [b, n, r], [b, m, r]
+/// @return here and below: false, and nothing was done, where there are no kernels for this
+[[nodiscard]] bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& left,
+                                    const at::Tensor& right, const at::Tensor& p);
+/// q = m^T basis, and the same into a copy.
+[[nodiscard]] bool q_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Tensor& q,
+                                    const at::Tensor& copy);
+/// m -= p q^T.
+[[nodiscard]] bool subtract_on_device(const at::Tensor& m, const at::Tensor& p, const at::Tensor& q);
 
 /// What orthonormalise() does, with its constants. @param directions  float64
 [[nodiscard]] bool orthonormalise_on_device(const at::Tensor& matrices, const at::Tensor& directions,

@@ -1,17 +1,25 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for low_rank_device.cpp in a build without CUDA.
+// Stands in for low_rank_device.cpp and widen_device.cpp in a build without CUDA.
 #include "gradwind/parallel/low_rank_device.h"
+#include "gradwind/parallel/widen.h"
+
+#include <ATen/ATen.h>
 
 namespace gradwind::parallel::detail
 {
 
-bool p_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
+bool p_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&)
 {
     return false;
 }
 
-bool q_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
+bool q_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&)
+{
+    return false;
+}
+
+bool subtract_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
 {
     return false;
 }
@@ -19,6 +27,11 @@ bool q_step_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
 bool orthonormalise_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)
 {
     return false;
+}
+
+void widen(const at::Tensor& from, const at::Tensor& to)
+{
+    to.copy_(from);
 }
 
 } // namespace gradwind::parallel::detail
