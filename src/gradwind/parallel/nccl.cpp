@@ -8,6 +8,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace gradwind::parallel::detail
 {
@@ -127,6 +128,9 @@ private:
 
 std::shared_ptr<Backend> connect_nccl(StoreHandle& store, const Connection& connection)
 {
+    // After a timeout c10d waits four times this for dumps that nobody asked for, a minute by default, before it ends
+    // the process.
+    (void)::setenv("TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC", "500", /*overwrite=*/0);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = connection.timeout;
     return std::make_shared<Nccl>(
