@@ -12,6 +12,7 @@
 #include "bench/counting_backend.h"
 #include "bench/emulated_link.h"
 #include "bench/exchange_network.h"
+#include "bench/recorded_steps.h"
 #include "bench/statistics.h"
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/gradient_engine.h"
@@ -75,6 +76,8 @@ double milliseconds_since(Clock::time_point start)
     return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
+constexpr std::string_view kRecorded = "graph+"; ///< before variants whose steps are CUDA graphs
+
 EngineOptions options_of(const std::string& variant, double bucket_mb)
 {
     EngineOptions options;
@@ -99,7 +102,8 @@ EngineOptions options_of(const std::string& variant, double bucket_mb)
 }
 
 struct Variant {
-    std::string name;
+    std::string name; ///< without kRecorded
+    bool is_recorded = false;
     double bucket_mb = 25;
     std::vector<double> ms = {}, exposed_ms = {}, medians = {};
     int64_t wire_bytes = 0;
@@ -124,6 +128,7 @@ void run_variant(Variant& variant, const bench::Network& network, const Group& w
                           options_of(variant.name, variant.bucket_mb));
     engine.broadcast_parameters();
     std::optional<train::AdamW> optimizer;
+    bench::RecordedSteps recorded(device);
     int64_t layout_version = -1;
     std::vector<double> ms;
     const int warm_up = variant.name == "none" && settings.network.compute == "profile" ? 1 : settings.warm_up;
@@ -132,11 +137,17 @@ void run_variant(Variant& variant, const bench::Network& network, const Group& w
             set_link(world, Link::AsGiven);
         synchronize(world, device);
         const auto start = Clock::now();
-        engine.begin_step();
-        const auto loss = network.loss(step < warm_up ? kWarmUpShare : 1);
-        engine.begin_backward(Sync::Reduce);
-        torch::autograd::backward({loss}, {});
-        engine.finish();
+        const auto compute = [&] {
+            engine.begin_step();
+            const auto loss = network.loss(step < warm_up ? kWarmUpShare : 1);
+            engine.begin_backward(Sync::Reduce);
+            torch::autograd::backward({loss}, {});
+            engine.finish();
+        };
+        if (variant.is_recorded)
+            recorded.run(engine, compute);
+        else
+            compute();
         network.work_on(engine.gradient_pieces());
         if (settings.update) {
             if (layout_version != engine.layout_version())
@@ -167,10 +178,12 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
 {
     const bench::Network network(settings.network, device);
     std::vector<Variant> variants;
-    for (const auto& name : words(settings.variants, ',')) {
-        variants.push_back({.name = name, .bucket_mb = settings.bucket_mb});
+    for (const auto& word : words(settings.variants, ',')) {
+        const bool is_recorded = word.starts_with(kRecorded);
+        const auto name = is_recorded ? word.substr(kRecorded.size()) : word;
+        variants.push_back({.name = name, .is_recorded = is_recorded, .bucket_mb = settings.bucket_mb});
         for (const double cap : name == "fp32" || name == "bf16" ? settings.sweep : std::vector<double>{})
-            variants.push_back({.name = name, .bucket_mb = cap});
+            variants.push_back({.name = name, .is_recorded = is_recorded, .bucket_mb = cap});
     }
     for (int repeat = 0; repeat < settings.repeats; ++repeat)
         for (auto& variant : variants)
@@ -183,7 +196,7 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
     for (const auto& variant : variants) {
         const nlohmann::json line = {
             {"bench", "exchange"},
-            {"variant", variant.name},
+            {"variant", (variant.is_recorded ? std::string(kRecorded) : "") + variant.name},
             {"bucket_mb", variant.bucket_mb},
             {"buckets", variant.buckets},
             {"world", world.size()},
@@ -441,6 +454,7 @@ int run(const Settings& settings)
     c10::OptionalDeviceGuard guard;
     if (cuda)
         guard.reset_device(device);
+    compute_beside_default_stream(device);
     const Group world = connect_world(environment, {.backend = cuda ? BackendKind::Nccl : BackendKind::Gloo});
     if (settings.host_time)
         bench_host_time(world);
@@ -459,7 +473,8 @@ int main(int argc, char** argv)
     Settings settings;
     CLI::App app("Times the exchange of gradients");
     app.add_option("--nproc", settings.nproc, "local processes");
-    app.add_option("--variants", settings.variants, "none, fp32, bf16, acp:RANK, powersgd:RANK");
+    app.add_option("--variants", settings.variants,
+                   "none, fp32, bf16, acp:RANK, powersgd:RANK; with graph+ before it: steps are CUDA graphs");
     app.add_option("--bucket-mb", settings.bucket_mb);
     app.add_option("--sweep", settings.sweep, "more caps for fp32 and bf16, 0: one bucket")->delimiter(',');
     app.add_option("--compute", settings.network.compute, "gemm, timed or profile");

@@ -4,6 +4,7 @@
 // Prints one JSON object, with --sweep one for every size of buckets.
 //   train_step_bench --graph o32-l4.safetensors --kind gnn --channels 128 --layers 16 --threads 2 --steps 5
 //   train_step_bench --graph n320-l6.safetensors --kind graphtransformer --device cuda --dtype bf16 --nproc 2
+#include "bench/recorded_steps.h"
 #include "gradwind/core/config_loader.h"
 #include "gradwind/core/thread_waiting.h"
 #include "gradwind/core/torch_version.h"
@@ -61,6 +62,7 @@ struct Settings {
     int warm_up = 2;
     int steps = 5;
     bool checkpointing = true;
+    bool cuda_graphs = false;
 };
 
 Settings parse(int argc, char** argv)
@@ -89,6 +91,7 @@ Settings parse(int argc, char** argv)
         ->check(CLI::IsMember({"contiguous", "bisection"}));
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
+    app.add_flag("--cuda-graphs", settings.cuda_graphs, "record a step once and start it with one call");
     app.add_option("--checkpointing", settings.checkpointing, "activation checkpointing, 0 or 1");
     try {
         app.parse(argc, argv);
@@ -181,6 +184,11 @@ public:
           world_(connect(environment)), table_(variables(settings)), graph_(graph::read_graph(settings.graph)),
           sharding_(share_model())
     {
+        if (settings.cuda_graphs) {
+            parallel::compute_beside_default_stream(device_);
+            recorded_.emplace(device_);
+        }
+        loss_ = at::zeros({}, at::device(device_));
         network_ = model::build_model(
             model_section(settings),
             {.graph = graph_, .variables = table_, .n_step_input = 2, .n_step_output = 1, .sharding = sharding_});
@@ -191,7 +199,7 @@ public:
             parameters.push_back({item.key(), item.value()});
         engine_.emplace(parameters, world_, exchange(settings));
         engine_->broadcast_parameters();
-        optimizer_.emplace(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients(),
+        optimizer_.emplace(engine_->slices(), engine_->flat_parameters(), engine_->own_gradients(),
                            train::AdamWOptions{}, train::ClipOptions{});
         const auto n = int64_t(graph_.node_set("data").lat_rad.size());
         const bool own_batch = settings.mode == "data";
@@ -217,7 +225,8 @@ public:
     {
         Timings result;
         for (int i = 0; i < settings_.warm_up + settings_.steps; ++i) {
-            if (i == settings_.warm_up)
+            // What a recorded step allocates, it allocates while it is recorded.
+            if (i == (recorded_ ? 1 : settings_.warm_up))
                 ops::reset_peak_memory(device_);
             synchronise();
             const auto start = Clock::now();
@@ -307,12 +316,28 @@ private:
 
     at::Tensor step()
     {
-        AutocastState autocast;
-        auto& own = device_.is_cuda() ? autocast.cuda : autocast.cpu;
-        own = AutocastState::Device{settings_.dtype == "bf16", at::kBFloat16};
         if (settings_.broadcast_buffers && settings_.mode == "data")
             for (const auto& buffer : network_->buffers())
                 world_.broadcast_(buffer, 0);
+        if (recorded_)
+            recorded_->run(*engine_, [this] { compute(); });
+        else
+            compute();
+        if (layout_version_ != engine_->layout_version()) {
+            optimizer_->move_to(engine_->slices(), engine_->flat_parameters(), engine_->own_gradients());
+            layout_version_ = engine_->layout_version();
+        }
+        optimizer_->queue(1e-4, engine_->gradient_pieces());
+        (void)optimizer_->verdict();
+        return loss_;
+    }
+
+    /// From the batch to summed gradients.
+    void compute()
+    {
+        AutocastState autocast;
+        auto& own = device_.is_cuda() ? autocast.cuda : autocast.cpu;
+        own = AutocastState::Device{settings_.dtype == "bf16", at::kBFloat16};
         engine_->begin_step();
         at::Tensor loss;
         {
@@ -322,12 +347,7 @@ private:
         engine_->begin_backward(parallel::Sync::Reduce);
         loss.backward();
         engine_->finish();
-        if (layout_version_ != engine_->layout_version()) {
-            optimizer_->move_to(engine_->slices(), engine_->flat_parameters(), engine_->flat_gradients());
-            layout_version_ = engine_->layout_version();
-        }
-        (void)optimizer_->step(1e-4);
-        return loss.detach();
+        loss_.copy_(loss.detach());
     }
 
     Settings settings_;
@@ -340,7 +360,8 @@ private:
     std::optional<parallel::GradientEngine> engine_;
     std::optional<train::AdamW> optimizer_;
     int64_t layout_version_ = 0;
-    at::Tensor x_, y_, weights_;
+    at::Tensor x_, y_, weights_, loss_;
+    std::optional<bench::RecordedSteps> recorded_;
 };
 
 nlohmann::json result_of(const Settings& settings, const Bench& bench, double bucket_mb, const Timings& timings)
@@ -354,6 +375,7 @@ nlohmann::json result_of(const Settings& settings, const Bench& bench, double bu
             {"layers", settings.layers},
             {"chunks", settings.chunks},
             {"checkpointing", settings.checkpointing},
+            {"cuda_graphs", settings.cuda_graphs},
             {"bucket_mb", bucket_mb},
             {"broadcast_buffers", settings.broadcast_buffers},
             {"wire", settings.wire},

@@ -5,7 +5,8 @@
 
 usage: exchange_compare.py EXCHANGE_BENCH [--nproc 2] [--rounds 5] [--steps 50] [--ours VARIANTS] [--torch VARIANTS]
        [--sweep 1,5,50,100,400,0] [--python PYTHON] [--results FILE] [-- options of both programs]
-Every median is that of the rounds' medians; "over" compares with the same program's step without exchange.
+Every median is that of the rounds' medians; "over" compares with the same program's step without exchange, of recorded
+steps (graph+fp32, ...) with a recorded one (graph+none).
 """
 import argparse
 import json
@@ -44,19 +45,20 @@ def main():
         for program, command in (("gradwind", ours), ("torch", peer)):
             for line in lines_of(command):
                 rows.setdefault((program, line["variant"], line["bucket_mb"]), []).append(line)
-    base = {program: statistics.median(line["median_ms"] for line in lines)
-            for (program, variant, _), lines in rows.items() if variant == "none"}
+    base = {(program, variant[:-len("none")]): statistics.median(line["median_ms"] for line in lines)
+            for (program, variant, _), lines in rows.items() if variant.endswith("none")}
     table = []
     for (program, variant, bucket), lines in rows.items():
         median = statistics.median(line["median_ms"] for line in lines)
+        none = base.get((program, "graph+" if variant.startswith("graph+") else ""))
         table.append({"program": program, "variant": variant, "bucket_mb": bucket, "median_ms": round(median, 3),
                       "p10_ms": round(min(line["p10_ms"] for line in lines), 3),
                       "p90_ms": round(max(line["p90_ms"] for line in lines), 3),
-                      "over_percent": round(100 * (median / base[program] - 1), 1) if program in base else None,
+                      "over_percent": round(100 * (median / none - 1), 1) if none else None,
                       "exposed_ms": lines[0].get("exposed_ms"), "wire_mb": lines[0].get("wire_mb")})
-    print(f"{'program':<9} {'variant':<11} {'bucket':>7} {'median ms':>10} {'p10':>8} {'p90':>8} {'over %':>7} {'wire MB':>8}")
+    print(f"{'program':<9} {'variant':<16} {'bucket':>7} {'median ms':>10} {'p10':>8} {'p90':>8} {'over %':>7} {'wire MB':>8}")
     for row in table:
-        print(f"{row['program']:<9} {row['variant']:<11} {row['bucket_mb']:>7g} {row['median_ms']:>10.2f} {row['p10_ms']:>8.2f} "
+        print(f"{row['program']:<9} {row['variant']:<16} {row['bucket_mb']:>7g} {row['median_ms']:>10.2f} {row['p10_ms']:>8.2f} "
               f"{row['p90_ms']:>8.2f} {row['over_percent'] if row['over_percent'] is not None else '-':>7} "
               f"{row['wire_mb'] if row['wire_mb'] is not None else '-':>8}")
     if given.results:
