@@ -163,7 +163,8 @@ def runs_on(device, n_gpus):
                                      f"training.precision={PRECISION[precision]}", *overrides], precision)
 
     deterministic, graphs = "training.deterministic=true", "training.strategy.cuda_graphs=true"
-    shared = ["system.hardware.num_gpus_per_model=2", f"dataloader.batch_size.training={GLOBAL_BATCH}"]
+    shared = ["system.hardware.num_gpus_per_model=2", "system.hardware.num_gpus_per_ensemble=2",
+              f"dataloader.batch_size.training={GLOBAL_BATCH}"]
     runs = [run(REFERENCE, 1, "cpu", "fp32"), run(f"{device} fp32", 1, device, "fp32"),
             run(f"{device} fp32 deterministic", 1, device, "fp32", deterministic),
             run(f"{device} fp32 deterministic again", 1, device, "fp32", deterministic),
