@@ -38,7 +38,9 @@ struct Batch {
     at::Tensor p, q;                ///< [b, n, r], [b, m, r]: summed in this step or the last; parts of messages
     at::Tensor p_basis, q_basis;
     at::Tensor p_directions, q_directions;
-    at::Tensor own_q; ///< [b, m, r]: p_basis own_q^T is still to be taken off after a Q step of ACP; zero: nothing is
+    /// [b, m, r]: p_basis own_q^T is still to be taken off after a Q step of ACP. Zero: nothing is, as always where
+    /// there are no kernels, and so on CPUs, where a run goes on bit for bit from any step.
+    at::Tensor own_q;
 };
 
 /// What travels as it is: a range of the arena and its places in the messages.
@@ -154,7 +156,7 @@ public:
     /// What the last step left to be taken off is taken off, so that gradients are errors.
     void settle()
     {
-        if (!p_step_ || options_.kind != Compression::Acp)
+        if (!p_step_ || options_.kind != Compression::Acp || !arena_.is_cuda())
             return; // a P step leaves nothing
         for (auto& bucket : buckets_)
             for (auto& batch : bucket.batches) {
@@ -292,17 +294,16 @@ private:
     {
         if (p_step_on_device(batch.gradient, batch.q_basis, batch.p_basis, batch.own_q, batch.p))
             return;
-        subtract(batch, batch.p_basis, batch.own_q);
         project_p(batch);
         subtract(batch, batch.p, batch.q_basis);
     }
-    /// What it takes away stays until the P step after it, which passes over the gradients anyway.
+    /// On a GPU what it takes away stays until the P step after it, which passes over the gradients anyway.
     static void step_q(Batch& batch)
     {
         if (q_step_on_device(batch.gradient, batch.p_basis, batch.q, batch.own_q))
             return;
         project_q(batch);
-        batch.own_q.copy_(batch.q);
+        subtract(batch, batch.p_basis, batch.q);
     }
     void exchange_one(Bucket& bucket)
     {

@@ -20,11 +20,11 @@ namespace gradwind::parallel::detail
 /// adds the new gradient g to the error E and M = E + g is there without a pass of its own. ACP alternates (spec §3.5):
 ///   P step: P_w = M B, E = M - P_w B^T with B = orth(last sum of Q); the sum P of P_w gives the gradient P B^T
 ///   Q step: Q_w = M^T B, E = M - B Q_w^T with B = orth(last sum of P); the sum Q gives B Q^T
-/// What a Q step takes off M leaves the arena in the next P step, which reads and writes it anyway; settle() is for
-/// those who look before. PowerSGD does both in each step with two messages; E = M - B Q_w^T. Either way the error is
-/// against the rank's own projection: the sum over steps of gradients applied, plus the errors of all ranks, is the sum
-/// of all gradients. Everything else (vectors, matrices where it does not pay) travels dense, behind the factors of its
-/// bucket.
+/// On a GPU what a Q step takes off M leaves the arena in the next P step, which reads and writes it anyway; settle()
+/// is for those who look before. PowerSGD does both in each step with two messages; E = M - B Q_w^T. Either way the
+/// error is against the rank's own projection: the sum over steps of gradients applied, plus the errors of all ranks,
+/// is the sum of all gradients. Everything else (vectors, matrices where it does not pay) travels dense, behind the
+/// factors of its bucket.
 class LowRankExchange : public Exchange
 {
 public:
