@@ -3,7 +3,10 @@
 // What a step of the gradient engine costs the host besides the sums.
 #include "bench/allocation_counter.h"
 #include "bench/counting_backend.h"
+#include "gradwind/parallel/device_progress.h"
 #include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/repeated_sum.h"
+#include "gradwind/parallel/watched_work.h"
 #include "tests/support/ranks.h"
 
 #include <ATen/ATen.h>
@@ -96,6 +99,46 @@ GRADWIND_MULTIRANK_TEST(EngineCost, AStepOfSeveralProcessesAllocatesInTheLibrary
             EXPECT_EQ(own, 0) << step;
             EXPECT_GT(library->allocations(), in_library) << "does the count work?";
         }
+    }
+}
+
+/// A device that is always where the host is.
+class PromptSpan : public detail::DeviceSpan
+{
+public:
+    void begin() override {}
+    void mark(int32_t place) override { place_ = place; }
+    void end() override {}
+    [[nodiscard]] bool is_done() override { return true; }
+    [[nodiscard]] int32_t reached() const override { return place_; }
+
+private:
+    int32_t place_ = -1;
+};
+
+GRADWIND_MULTIRANK_TEST(EngineCost, NotingCollectivesAllocatesNothingOnceItIsWarm, RankCounts{2, 3})
+{
+    const auto library = std::make_shared<bench::CountingBackend>(world.state()->backend);
+    world.state()->backend = library;
+    WatchedWork watched(std::make_unique<PromptSpan>(), std::chrono::minutes(1));
+    std::vector<detail::RepeatedSum> sums;
+    for (int i = 0; i < 20; ++i)
+        sums.emplace_back(world, at::ones({16}));
+    for (int step = 0; step < 4; ++step) {
+        const int64_t in_library = library->allocations();
+        int64_t own = own_allocations_in([&] {
+            watched.begin();
+            for (auto& sum : sums) {
+                sum.start();
+                sum.wait();
+            }
+            watched.wait();
+        });
+        own -= library->allocations() - in_library;
+        if (step == 0)
+            EXPECT_GT(own, 0) << "entries need space once; does the count work?";
+        else
+            EXPECT_EQ(own, 0) << step;
     }
 }
 

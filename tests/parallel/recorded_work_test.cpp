@@ -1,12 +1,14 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// The host's side of recorded work; that graphs of a GPU compute what they should is for tests/gpu.
+// The host's side of recorded work, and of work that is watched while it runs; that graphs of a GPU compute what they
+// should is for tests/gpu.
 #include "gradwind/parallel/recorded_work.h"
 
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/collective_tape.h"
 #include "gradwind/parallel/device_graph.h"
 #include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/watched_work.h"
 #include "tests/support/ranks.h"
 
 #include <ATen/ATen.h>
@@ -39,6 +41,32 @@ public:
     int starts = 0;
     bool done = true;
     int32_t at = -1;
+};
+
+/// What a test sees of a device that is watched, and tells it to pretend.
+struct Span {
+    std::vector<int32_t> marks;
+    int begins = 0, ends = 0;
+    bool done = true;
+    int32_t at = -1;
+};
+
+class PretendedSpan : public detail::DeviceSpan
+{
+public:
+    explicit PretendedSpan(Span& span) : span_(span) {}
+    void begin() override
+    {
+        ++span_.begins;
+        span_.marks.clear();
+    }
+    void mark(int32_t place) override { span_.marks.push_back(place); }
+    void end() override { ++span_.ends; }
+    [[nodiscard]] bool is_done() override { return span_.done; }
+    [[nodiscard]] int32_t reached() const override { return span_.at; }
+
+private:
+    Span& span_;
 };
 
 std::string message_of(const std::function<void()>& work)
@@ -115,8 +143,13 @@ TEST(RecordedWork, HearsThatAnotherRankHasFailed)
         const auto graph = std::make_shared<PretendedGraph>();
         RecordedWork work(graph, 1min);
         auto x = at::ones({6}, at::kFloat);
-        work.record([&] { world.all_reduce_sum_(x); });
+        const auto alone = Group::self("alone");
+        work.record([&] {
+            alone.all_reduce_sum_(x); // hears nothing
+            world.all_reduce_sum_(x);
+        });
         graph->done = false;
+        graph->at = 1;
         work.start();
         if (world.rank() == 1)
             world.fail("file of 1979 is damaged");
@@ -141,6 +174,133 @@ TEST(RecordedWork, LeavesNothingBehindWhereRecordingFails)
     RecordedWork work(std::make_shared<PretendedGraph>(), 1s);
     EXPECT_THROW(work.record([] { throw DataError("no"); }), DataError);
     EXPECT_EQ(detail::CollectiveTape::current(), nullptr);
+}
+
+GRADWIND_MULTIRANK_TEST(WatchedWork, SendsAndCountsCollectivesOnce, RankCounts{1, 2, 3})
+{
+    Span span;
+    WatchedWork watched(std::make_unique<PretendedSpan>(span), 1min);
+    watched.wait(); // nothing was begun
+    EXPECT_EQ(span.ends, 0);
+    const auto alone = Group::self("alone");
+    const auto one = at::ones({6}, at::kFloat);
+    const bool wired = world.size() > 1;
+    for (int64_t step = 1; step <= 3; ++step) {
+        watched.begin();
+        EXPECT_FALSE(detail::CollectiveTape::is_recording());
+        const auto sum = world.all_reduce_sum(one);
+        alone.all_reduce_sum_(sum);
+        EXPECT_EQ(world.all_gather(one).size(0), 6 * world.size());
+        EXPECT_EQ(sum.sum().item<double>(), 6.0 * world.size());
+        watched.wait();
+        EXPECT_EQ(span.marks, wired ? (std::vector<int32_t>{0, 1}) : std::vector<int32_t>{});
+        EXPECT_EQ(world.traffic().of(Verb::AllReduce).calls, 2 * step - 1);
+        EXPECT_EQ(world.traffic().of(Verb::AllGather).calls, step);
+        EXPECT_EQ(world.traffic().of(Verb::AllGather).bytes, wired ? step * 24 : 0);
+        EXPECT_EQ(alone.traffic().of(Verb::AllReduce).calls, step);
+        // What comes after is counted, and none of the watch's business.
+        (void)world.all_reduce_sum(one);
+        EXPECT_EQ(span.marks.size(), wired ? 2u : 0u);
+        EXPECT_EQ(world.traffic().of(Verb::AllReduce).calls, 2 * step);
+        watched.wait();
+    }
+    EXPECT_EQ(span.begins, 3);
+    EXPECT_EQ(span.ends, 3);
+    EXPECT_EQ(world.traffic().of(Verb::AllReduce).bytes, wired ? 6 * 24 : 0);
+}
+
+TEST(WatchedWork, NamesWhereItHangs)
+{
+    if (in_rank()) {
+        const Group world = rank_world();
+        Span span;
+        WatchedWork watched(std::make_unique<PretendedSpan>(span), 50ms);
+        auto x = at::ones({6}, at::kFloat);
+        world.set_step(7);
+        watched.begin();
+        world.all_reduce_sum_(x);
+        watched.wait();
+        watched.begin();
+        world.all_reduce_sum_(x);
+        Group::self("alone").all_reduce_sum_(x);
+        (void)world.all_gather(x);
+        std::this_thread::sleep_for(100ms); // the time in which the host queues does not count
+        span.done = false;
+        span.at = 1;
+        const auto before = std::chrono::steady_clock::now();
+        std::puts(message_of([&] { watched.wait(); }).c_str());
+        EXPECT_GE(std::chrono::steady_clock::now() - before, 50ms);
+        std::puts(message_of([&] { world.all_reduce_sum_(x); }).c_str());
+        return;
+    }
+    for (const auto& result : run_ranks(2)) {
+        EXPECT_EQ(result.exit_code, 0) << result.output;
+        EXPECT_NE(result.output.find("all_gather in group world (ranks 0,1) failed at step 7: not done 0.05 s after "
+                                     "the step was queued; of the 2 collectives of the step it is number 2"),
+                  std::string::npos)
+            << result.output;
+        EXPECT_NE(result.output.find("all_reduce in group world refused"), std::string::npos) << result.output;
+    }
+}
+
+TEST(WatchedWork, HearsThatAnotherRankHasFailed)
+{
+    if (in_rank()) {
+        const Group world = rank_world();
+        Span span{.marks = {}, .begins = 0, .ends = 0, .done = false, .at = 0};
+        WatchedWork watched(std::make_unique<PretendedSpan>(span), 1min);
+        auto x = at::ones({6}, at::kFloat);
+        watched.begin();
+        world.all_reduce_sum_(x);
+        if (world.rank() == 1)
+            world.fail("file of 1979 is damaged");
+        else
+            std::puts(message_of([&] { watched.wait(); }).c_str());
+        std::this_thread::sleep_for(world.rank() == 1 ? 3s : 0s); // the store is rank 0's
+        return;
+    }
+    const auto results = run_ranks(2);
+    EXPECT_NE(results[0].output.find("another rank will not come"), std::string::npos) << results[0].output;
+    EXPECT_NE(results[0].output.find("file of 1979 is damaged"), std::string::npos) << results[0].output;
+    EXPECT_LT(results[0].seconds, 30);
+}
+
+TEST(WatchedWork, NeedsAGpu)
+{
+    EXPECT_THROW(WatchedWork(at::Device(at::kCPU), 1s), ConfigError);
+}
+
+TEST(WatchedWork, IsGivenUpWithAStepThatFails)
+{
+    Span span;
+    {
+        WatchedWork watched(std::make_unique<PretendedSpan>(span), 1s);
+        watched.begin();
+        EXPECT_NE(detail::CollectiveTape::current(), nullptr);
+        watched.begin(); // after an error that was dealt with
+        EXPECT_EQ(span.ends, 0);
+        span.done = false; // it leaves all the same
+    }
+    EXPECT_EQ(detail::CollectiveTape::current(), nullptr);
+}
+
+/// The host is there when the step runs, so it times buckets as ever.
+TEST(WatchedWork, LeavesTheReportOfAStepAsItIs)
+{
+    Span span;
+    WatchedWork watched(std::make_unique<PretendedSpan>(span), 1s);
+    const auto weight = at::ones({8, 8}).set_requires_grad(true);
+    GradientEngine engine({{"weight", weight}}, Group::self());
+    for (int step = 0; step < 2; ++step) {
+        watched.begin();
+        engine.begin_step();
+        const auto loss = weight.square().sum();
+        engine.begin_backward(Sync::Reduce);
+        loss.backward();
+        engine.finish();
+        watched.wait();
+    }
+    EXPECT_GT(engine.last_step().buckets.at(0).ready, 0);
 }
 
 /// One parameter that two layers share, so that the order of gradients has something to learn.

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// The collectives of recorded work; private to parallel.
+// The collectives of a piece of work; private to parallel.
 #pragma once
 #include "gradwind/parallel/backend.h"
 
@@ -11,31 +11,39 @@
 namespace gradwind::parallel::detail
 {
 
-/// While one exists, collectives of this process are noted on it in place of being counted: they are recorded, not
-/// sent. One at a time.
+/// While one exists, collectives of this process are noted on it. One at a time.
 class CollectiveTape
 {
 public:
     struct Entry {
-        GroupState* group = nullptr; ///< lives as long as whoever recorded
+        GroupState* group = nullptr; ///< lives as long as whoever reads the entry
         Verb verb{};
         int64_t bytes = 0;
     };
+    enum class Collectives {
+        Recorded, ///< not sent, and not counted: whoever starts them does that
+        Sent      ///< as they are called, and counted; those of a group of one cannot hang and are left out
+    };
 
     /// @param before  called before each collective between ranks with its place, on the thread that calls it
-    explicit CollectiveTape(std::function<void(int32_t place)> before);
+    /// @param space   of entries from before, to be used again
+    CollectiveTape(Collectives collectives, std::function<void(int32_t place)> before, std::vector<Entry> space = {});
     ~CollectiveTape();
     CollectiveTape(const CollectiveTape&) = delete;
     CollectiveTape& operator=(const CollectiveTape&) = delete;
 
-    /// The one under way; null: collectives are sent as they are called.
+    /// The one under way, or null.
     [[nodiscard]] static CollectiveTape* current();
+    /// Whether what is called now is done later, and not now.
+    [[nodiscard]] static bool is_recording();
     void add(const Entry& entry);
+    /// By place.
     [[nodiscard]] std::vector<Entry> take() { return std::move(entries_); }
 
 private:
     std::mutex mutex_; ///< autograd's threads call collectives, too
-    std::function<void(int32_t)> before_;
+    const Collectives collectives_;
+    const std::function<void(int32_t)> before_;
     std::vector<Entry> entries_;
 };
 

@@ -2,30 +2,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // A sequence of device work that is recorded once and started with one call; private to parallel.
 #pragma once
-#include <ATen/core/Tensor.h>
+#include "gradwind/parallel/device_progress.h"
 
-#include <cstdint>
 #include <functional>
 #include <memory>
 
 namespace gradwind::parallel::detail
 {
 
-/// Records once, starts many times, on the stream that was the calling thread's when it was recorded.
-class DeviceGraph
+/// Records once, with its marks, and starts many times, on the stream that was the calling thread's when it was
+/// recorded.
+class DeviceGraph : public DeviceProgress
 {
 public:
-    virtual ~DeviceGraph() = default;
     /// Runs `work` on the host; what it gives to the calling thread's stream, and to those that follow it, is recorded
     /// and not done.
     virtual void record(const std::function<void()>& work) = 0;
-    /// While recording, from any thread: the device is to note that it came here. @param place  grows
-    virtual void mark(int32_t place) = 0;
     /// Starts all of it. The start before must be done.
     virtual void start() = 0;
-    [[nodiscard]] virtual bool is_done() = 0;
-    /// The place that the device noted last since start(); -1: none.
-    [[nodiscard]] virtual int32_t reached() const = 0;
 };
 
 /// @param beside  shares its memory: neither may be started before the other is done. Null: memory of its own

@@ -3,14 +3,11 @@
 // CUDA graphs.
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/device_graph.h"
-#include "gradwind/parallel/progress_cuda.h"
+#include "gradwind/parallel/device_place_cuda.h"
 
-#include <ATen/ATen.h>
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 
 namespace gradwind::parallel::detail
 {
@@ -21,8 +18,7 @@ class CudaGraph : public DeviceGraph
 {
 public:
     CudaGraph(at::Device device, const CudaGraph* beside)
-        : device_(device), pool_(beside ? beside->pool_ : at::cuda::graph_pool_handle()),
-          progress_(at::full({1}, -1, at::device(at::kCPU).dtype(at::kInt).pinned_memory(true)))
+        : device_(device), pool_(beside ? beside->pool_ : at::cuda::graph_pool_handle()), place_(device)
     {
     }
 
@@ -45,28 +41,20 @@ public:
         graph_.capture_end();
     }
 
-    void mark(int32_t place) override
-    {
-        const c10::cuda::CUDAGuard guard(device_);
-        const char* failure =
-            note_progress_cuda(place_noted(), place, c10::cuda::getCurrentCUDAStream(device_.index()).stream());
-        GRADWIND_CHECK(failure == nullptr, InternalError, "[graph] the GPU reports: {}", failure);
-    }
+    void mark(int32_t place) override { place_.mark(place); }
 
     void start() override
     {
         const c10::cuda::CUDAGuard guard(device_);
-        *place_noted() = -1;
+        place_.clear();
         graph_.replay();
         done_.record(*stream_);
     }
 
     [[nodiscard]] bool is_done() override { return done_.query(); }
-    [[nodiscard]] int32_t reached() const override { return *place_noted(); }
+    [[nodiscard]] int32_t reached() const override { return place_.noted(); }
 
 private:
-    [[nodiscard]] volatile int32_t* place_noted() const { return progress_.data_ptr<int32_t>(); }
-
     void give_up() noexcept
     {
         try {
@@ -81,7 +69,7 @@ private:
     std::optional<c10::cuda::CUDAStream> stream_;
     at::cuda::CUDAGraph graph_;
     at::cuda::CUDAEvent done_;
-    at::Tensor progress_; ///< written by the device
+    DevicePlace place_;
 };
 
 } // namespace

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for lane_cuda.cpp and device_graph_cuda.cpp in a build without CUDA.
+// Stands in for lane_cuda.cpp, device_graph_cuda.cpp and device_span_cuda.cpp in a build without CUDA.
 #include "gradwind/parallel/device_graph.h"
 #include "gradwind/parallel/lane.h"
 
@@ -18,6 +18,11 @@ std::unique_ptr<Stopwatch> make_cuda_stopwatch(at::Device)
 }
 
 std::shared_ptr<DeviceGraph> make_device_graph(at::Device, const DeviceGraph*)
+{
+    return nullptr;
+}
+
+std::unique_ptr<DeviceSpan> make_device_span(at::Device)
 {
     return nullptr;
 }

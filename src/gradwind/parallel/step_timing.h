@@ -32,7 +32,7 @@ public:
     void begin_backward()
     {
         start_ = Clock::now();
-        on_device_ = CollectiveTape::current() != nullptr;
+        on_device_ = CollectiveTape::is_recording();
         stopwatch_->note(kBackward);
         if (watch_next_)
             watch_.emplace(start_);

@@ -24,6 +24,11 @@ namespace
 
 constexpr const char* kFailureKey = "gradwind/failure";
 
+// NCCL's collectives wait on the GPU, and c10d's watchdog ends the process where one takes too long, in words of its
+// own and without unwinding. Whoever waits for the GPU with a limit (device_wait.h) began that wait a little after the
+// collective was queued, and then needs a moment to say what it knows.
+constexpr std::chrono::milliseconds kBeforeWatchdog = std::chrono::seconds(30);
+
 /// Failure notes in the store in which the processes met. What goes wrong with the store itself is left aside here: the
 /// failure to report is another one.
 class StoreBoard : public FailureBoard
@@ -98,11 +103,13 @@ int64_t count_arrivals(WorldState& world, const std::string& key, std::chrono::s
 
 std::shared_ptr<Backend> connect(const WorldState& world, const std::string& scope, int rank, int size)
 {
+    using namespace std::chrono_literals;
     StoreHandle store(c10::make_intrusive<c10d::PrefixStore>(scope, world.store->store));
+    const bool has_watchdog = world.options.backend == BackendKind::Nccl;
     const Connection connection{.rank = rank,
                                 .size = size,
                                 .scope = scope,
-                                .timeout = world.options.timeout,
+                                .timeout = world.options.timeout + (has_watchdog ? kBeforeWatchdog : 0ms),
                                 .local_rank = world.environment.local_rank,
                                 .same_host = world.environment.local_world == world.environment.world};
     return world.options.backend == BackendKind::Gloo ? connect_gloo(store, connection)

@@ -17,7 +17,7 @@ enum class BackendKind { Gloo, Nccl };
 
 struct WorldOptions {
     BackendKind backend = BackendKind::Gloo;
-    /// After this long without an answer a collective fails (training.strategy.timeout_s).
+    /// After this long without an answer a collective fails (training.strategy.timeout_s), with NCCL 30 s later.
     std::chrono::milliseconds timeout = std::chrono::minutes(10);
     /// How long the processes may take to appear; less than the timeout counts as the timeout.
     std::chrono::milliseconds start_patience{};
