@@ -11,6 +11,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <thread>
 
@@ -69,6 +70,8 @@ struct PartOfBatch {
     data::DecodingTime decoded{};
 };
 
+constexpr auto kPatience = std::chrono::seconds(2); ///< with a copy, which takes milliseconds
+
 /// The copy stream of a GPU and the batch that is under way in it.
 struct GpuCopy {
     explicit GpuCopy(at::Device device) : guard(device.type()), stream(guard.getStreamFromGlobalPool(device)) {}
@@ -86,10 +89,20 @@ struct GpuCopy {
             std::this_thread::yield();
         copy.reset();
     }
+    /// A GPU that hangs or has failed is not waited for: this process is leaving.
     ~GpuCopy()
     {
-        release(given);
-        release(next);
+        const auto until = std::chrono::steady_clock::now() + kPatience;
+        while ((is_under_way(given) || is_under_way(next)) && std::chrono::steady_clock::now() < until)
+            std::this_thread::yield();
+    }
+    [[nodiscard]] static bool is_under_way(const std::optional<UnderWay>& copy) noexcept
+    {
+        try {
+            return copy && !copy->done.query();
+        } catch (const std::exception&) {
+            return false;
+        }
     }
     std::optional<UnderWay> next;
     std::optional<UnderWay> given; ///< the batch that was given out last; done by the time that the next is asked for

@@ -57,6 +57,8 @@ StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hook
         recordings_.emplace([device = job.device, timeout = timeout_of(job.config)](const auto* beside) {
             return std::make_unique<parallel::RecordedWork>(device, timeout, beside);
         });
+    if (!job.device.is_cpu() && job.groups.world.size() > 1)
+        watched_.emplace(job.device, timeout_of(job.config));
 }
 
 StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step)
@@ -72,14 +74,18 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     StepOutcome outcome;
     outcome.n_global = samples.n_global;
     outcome.lr = lr;
-    if (broadcasts_buffers_)
-        broadcast_buffers();
     std::vector<const MicroBatch*> own;
     for (const auto& micro : samples.micro_batches)
         if (!micro.samples.empty())
             own.push_back(&micro);
-    auto batches =
-        is_repeatable(own, n_rollout) ? repeat_batches(own, feeder, n_rollout) : run_batches(own, feeder, n_rollout);
+    const bool repeats = is_repeatable(own, n_rollout);
+    if (watched_ && !repeats)
+        watched_->begin();
+    if (broadcasts_buffers_)
+        broadcast_buffers();
+    auto batches = repeats ? repeat_batches(own, feeder, n_rollout) : run_batches(own, feeder, n_rollout);
+    if (watched_ && repeats)
+        watched_->begin(); // the update is in no recording
     follow_layout();
     clock_.ended(StepPhase::Exchange);
     hooks_.summed(engine_);
@@ -88,6 +94,8 @@ StepOutcome StepRunner::run(const StepSamples& samples, BatchFeeder& feeder, dou
     // Only now does the host wait for a device, once a step.
     if (recordings_)
         recordings_->wait();
+    if (watched_)
+        watched_->wait();
     for (auto& batch : batches) {
         const double value = batch.share.item<double>();
         outcome.loss_share += value;

@@ -3,6 +3,7 @@
 // One optimiser step: forward and backward of this rank's samples, exchange of gradients, update.
 #pragma once
 #include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/watched_work.h"
 #include "gradwind/train/batch_feeder.h"
 #include "gradwind/train/job.h"
 #include "gradwind/train/step_clock.h"
@@ -104,6 +105,8 @@ private:
     std::unique_ptr<AdamW> optimizer_;
     std::optional<StepRecordings> recordings_; ///< nothing: steps are not recorded
     std::optional<StepRecordings::Kind> kind_; ///< of the step under way
+    /// What of a step is in no recording, where other ranks can keep a GPU waiting; nothing: they cannot.
+    std::optional<parallel::WatchedWork> watched_;
     int64_t layout_version_ = 0;
     int64_t last_rollout_ = 0;
     bool is_first_ = false; ///< the step is the first of this process
