@@ -202,8 +202,11 @@ void bases(Check& check, int64_t rows, int64_t rank)
     const auto lengths = at::stack(directions);
     const auto exact = at::empty({3, rows, rank}, at::kDouble), device = at::empty_like(matrices, at::kCUDA);
     parallel::detail::orthonormalise(matrices.to(at::kDouble), lengths, exact);
-    const bool done =
-        parallel::detail::orthonormalise_on_device(matrices.to(at::kCUDA), lengths.to(at::kCUDA), device, 1e-6, 1e-14);
+    std::vector<parallel::detail::ToOrthonormalise> parts; // in one launch
+    for (const auto& [first, count] : {std::pair{0, 1}, {1, 2}})
+        parts.push_back({matrices.narrow(0, first, count).to(at::kCUDA), lengths.narrow(0, first, count).to(at::kCUDA),
+                         device.narrow(0, first, count)});
+    const bool done = parallel::detail::orthonormalise_on_device(parts, 1e-6, 1e-14);
     const auto gram = at::bmm(device.transpose(1, 2), device).cpu().to(at::kDouble);
     const auto name = fmt::format("orthonormal basis, {} x {}", rows, rank);
     check.report(name, "fp32", done ? (device.cpu().to(at::kDouble) - exact).abs().max().item<double>() : 1, 1e-5);

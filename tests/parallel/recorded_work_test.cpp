@@ -8,6 +8,7 @@
 #include "gradwind/parallel/collective_tape.h"
 #include "gradwind/parallel/device_graph.h"
 #include "gradwind/parallel/gradient_engine.h"
+#include "gradwind/parallel/passing_backend.h"
 #include "gradwind/parallel/watched_work.h"
 #include "tests/support/ranks.h"
 
@@ -15,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
+#include <future>
 #include <thread>
 
 namespace gradwind::parallel
@@ -263,6 +265,77 @@ TEST(WatchedWork, HearsThatAnotherRankHasFailed)
     EXPECT_NE(results[0].output.find("another rank will not come"), std::string::npos) << results[0].output;
     EXPECT_NE(results[0].output.find("file of 1979 is damaged"), std::string::npos) << results[0].output;
     EXPECT_LT(results[0].seconds, 30);
+}
+
+/// Tells when it is given up.
+class Released : public detail::PassingBackend
+{
+public:
+    using PassingBackend::PassingBackend;
+    void give_up() noexcept override { released.set_value(); }
+    std::promise<void> released;
+};
+
+TEST(WatchedWork, LetsAHostGoThatDoesNotComeToItsWait)
+{
+    if (in_rank()) {
+        const Group world = rank_world();
+        const auto backend = std::make_shared<Released>(world.state()->backend);
+        world.state()->health->add(backend);
+        Span span;
+        span.at = 0;
+        WatchedWork watched(std::make_unique<PretendedSpan>(span), 300ms);
+        auto x = at::ones({6}, at::kFloat);
+        world.set_step(7);
+        watched.begin();
+        world.all_reduce_sum_(x);
+        auto released = backend->released.get_future();
+        EXPECT_EQ(released.wait_for(1s), std::future_status::timeout); // it has come to all that there is
+        (void)world.all_gather(x);
+        EXPECT_EQ(released.wait_for(20s), std::future_status::ready); // as a call of the device would come back
+        std::puts(message_of([&] { world.barrier(); }).c_str());
+        return;
+    }
+    for (const auto& result : run_ranks(2)) {
+        EXPECT_EQ(result.exit_code, 0) << result.output;
+        EXPECT_NE(result.output.find("barrier in group world refused"), std::string::npos) << result.output;
+        EXPECT_NE(result.output.find("all_reduce in group world (ranks 0,1) failed at step 7: not done 0.3 s after the "
+                                     "GPU had come to it; of the collectives of the step it is number 1"),
+                  std::string::npos)
+            << result.output;
+    }
+}
+
+/// As if tensors were on a GPU.
+class WithAGpu : public detail::PassingBackend
+{
+public:
+    using PassingBackend::PassingBackend;
+    [[nodiscard]] at::Device device() const override { return {at::kCUDA, 0}; }
+};
+
+TEST(LastResort, IsTakenWhereAGpuMayHoldUpTheEnd)
+{
+    if (in_rank()) {
+        const Group world = rank_world();
+        std::promise<std::string> reason;
+        set_last_resort([&](const std::string& text) { reason.set_value(text); });
+        const auto backend = std::make_shared<WithAGpu>(world.state()->backend);
+        if (world.rank() == 0)
+            world.state()->health->add(backend);
+        world.fail("a file is damaged");
+        auto taken = reason.get_future();
+        if (world.rank() == 0) {
+            ASSERT_EQ(taken.wait_for(20s), std::future_status::ready);
+            EXPECT_NE(taken.get().find("a file is damaged"), std::string::npos);
+        } else {
+            EXPECT_EQ(taken.wait_for(5s), std::future_status::timeout);
+        }
+        set_last_resort(nullptr);
+        return;
+    }
+    for (const auto& result : run_ranks(2))
+        EXPECT_EQ(result.exit_code, 0) << result.output;
 }
 
 TEST(WatchedWork, NeedsAGpu)

@@ -3,9 +3,11 @@
 #include "gradwind/cli/parse.h"
 #include "gradwind/core/error.h"
 #include "gradwind/core/thread_waiting.h"
+#include "gradwind/parallel/world.h"
 
 #include <c10/util/Exception.h>
 
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 
@@ -21,8 +23,16 @@ int run(const ShowText& show, std::ostream& out)
     return 0;
 }
 
+/// Without destructors, one of which is what takes so long.
+[[noreturn]] void leave(const std::string& reason)
+{
+    std::cerr << "gradwind: " << reason << std::endl;
+    std::_Exit(int(ExitCode::Communication));
+}
+
 int guarded_main(int argc, char** argv)
 {
+    parallel::set_last_resort(leave);
     try {
         return std::visit([](const auto& command) { return run(command, std::cout); }, parse(argc, argv));
     } catch (const Error& error) {

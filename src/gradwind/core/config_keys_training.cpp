@@ -84,6 +84,9 @@ constexpr KeySpec strategy_keys[] = {
     {"bucket_cap_mb", "real", "25", "> 0", "MiB", "Bytes of gradients that travel together."},
     {"first_bucket_mb", "real", "1", "> 0", "MiB", "The same for the first, so that traffic starts early."},
     {"wire_dtype", "string", "fp32", "fp32, bf16", "", "Precision in which gradients travel."},
+    {"copy_engines", "bool", "true", "", "",
+     "Gradients of GPUs of one node, each with a whole model, go from memory to memory, not through NCCL, where "
+     "NCCL_P2P_DISABLE=1 does not forbid it."},
     {"gradient_compression.kind", "string", "none", "none, powersgd, acp", "",
      "Matrices travel as factors of low rank; what is left out is added to the next gradient. acp: one message a "
      "step."},

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a communication library has to provide; private to parallel. Group checks arguments, counts and names errors.
 #pragma once
+#include "gradwind/parallel/engine_options.h"
 #include "gradwind/parallel/group.h"
 
 #include <atomic>
@@ -28,7 +29,12 @@ class Repeatable : public Ticket
 {
 public:
     virtual void start() = 0;
+    /// Of what this keeps from one start to the next, besides the tensor.
+    [[nodiscard]] virtual int64_t buffer_bytes() const { return 0; }
 };
+
+/// Where the work of a sum by copies is queued.
+enum class CopyQueue { Own, Callers };
 
 /// Collectives among size() >= 2 processes on contiguous tensors of device(). Any dtype. Errors are thrown as they
 /// come.
@@ -40,6 +46,15 @@ public:
     [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) = 0;
     /// all_reduce_sum() of one tensor, in every step again.
     [[nodiscard]] virtual std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) = 0;
+    /// The same, added in rank order, by copies straight between the memories of processes of one node. Every rank
+    /// starts such sums in the same order. Bf16: shares are rounded, x is fp32. @collective
+    /// @param queue  beside what the caller goes on to do, or, where x is not large, between start() and wait() only
+    /// @return null on all ranks where that cannot be
+    [[nodiscard]] virtual std::unique_ptr<Repeatable> copied_sum(at::Tensor /*x*/, WireType /*wire*/,
+                                                                 CopyQueue /*queue*/)
+    {
+        return nullptr;
+    }
     virtual void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
     virtual void reduce_scatter_sum(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) = 0;
     [[nodiscard]] virtual std::unique_ptr<Ticket> all_to_all(at::Tensor out, at::Tensor in,
@@ -47,6 +62,9 @@ public:
                                                              std::span<const int64_t> send_rows) = 0;
     virtual void broadcast(at::Tensor x, int root) = 0;
     virtual void barrier() = 0;
+    /// Another process will not come: what waits for it on this process's device goes on with whatever is there, so
+    /// that this process can leave. From any thread.
+    virtual void give_up() noexcept {}
 };
 
 /// Where a process leaves word of its failure for the others. Never throws and never blocks for long.
@@ -69,18 +87,17 @@ public:
         return reason_;
     }
     [[nodiscard]] bool dead() const { return dead_.load(std::memory_order_acquire); }
-    /// The first reason stays.
-    void die(const std::string& reason)
-    {
-        const std::lock_guard lock(mutex_);
-        if (!dead_.exchange(true))
-            reason_ = reason;
-    }
+    /// The first reason stays. Backends that are still there give up; where one of them has a GPU and this process is
+    /// still there a few seconds later, the last resort is taken (world.h).
+    void die(const std::string& reason);
+    /// One of those that die with this world.
+    void add(const std::shared_ptr<Backend>& backend);
     [[nodiscard]] FailureBoard* board() const { return board_.get(); }
     std::atomic<int64_t> step = -1;
 
 private:
     std::shared_ptr<FailureBoard> board_;
+    std::vector<std::weak_ptr<Backend>> backends_;
     mutable std::mutex mutex_;
     std::atomic<bool> dead_ = false;
     std::string reason_;
@@ -110,6 +127,9 @@ struct GroupState {
     void run(Verb verb, int64_t bytes, const std::function<void()>& collective);
     /// Calls what may wait for other ranks, and counts how long that took.
     void wait(Verb verb, const std::function<void()>& work);
+    /// What is said of a collective that has failed: rank, group, step, and what another rank has left word of.
+    [[nodiscard]] std::string failure_of(Verb verb, const std::string& what) const;
+    /// The end of all groups of this world.
     [[noreturn]] void raise(Verb verb, const std::string& what);
 };
 

@@ -53,4 +53,12 @@ void CollectiveTape::add(const Entry& entry)
     entries_.push_back(entry);
 }
 
+std::optional<CollectiveTape::Entry> CollectiveTape::overtaken(int32_t place)
+{
+    const std::lock_guard lock(mutex_);
+    if (place < 0 || size_t(place) + 1 >= entries_.size())
+        return std::nullopt;
+    return entries_[size_t(place)];
+}
+
 } // namespace gradwind::parallel::detail

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 namespace gradwind::parallel::detail
@@ -37,6 +38,8 @@ public:
     /// Whether what is called now is done later, and not now.
     [[nodiscard]] static bool is_recording();
     void add(const Entry& entry);
+    /// The entry at a place that is not the last one; nothing: nothing was noted behind it.
+    [[nodiscard]] std::optional<Entry> overtaken(int32_t place);
     /// By place.
     [[nodiscard]] std::vector<Entry> take() { return std::move(entries_); }
 

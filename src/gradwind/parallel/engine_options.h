@@ -28,6 +28,9 @@ struct EngineOptions {
     /// Sizes of all buckets, of a plan that was made for this model; empty: by the two above.
     std::vector<int64_t> bucket_bytes = {};
     WireType wire = WireType::AsStored;
+    /// Sums by copies between the memories of GPUs of one node where those can be reached, not by the communication
+    /// library. Not with rows of ranks, the two sizes below.
+    bool copy_engines = false;
     CompressionOptions compression = {};
     /// Consecutive ranks that share the optimiser's state (ZeRO, first stage): gradients are summed only where they are
     /// applied, and share_parameters() hands the weights round. 1: every rank holds everything.

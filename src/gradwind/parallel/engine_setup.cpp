@@ -24,8 +24,9 @@ std::string manifest_of(const std::vector<NamedParameter>& parameters, const Eng
     for (const auto& [name, tensor] : parameters)
         text += fmt::format("parameter {} {} [{}]\n", name, c10::toString(tensor.scalar_type()),
                             fmt::join(tensor.sizes(), ", "));
-    text += fmt::format("bucket_cap_mb {} first_bucket_mb {} wire {}\n", options.bucket_cap_mb, options.first_bucket_mb,
-                        options.wire == WireType::Bf16 ? "bf16" : "as stored");
+    text += fmt::format("bucket_cap_mb {} first_bucket_mb {} wire {} copy_engines {}\n", options.bucket_cap_mb,
+                        options.first_bucket_mb, options.wire == WireType::Bf16 ? "bf16" : "as stored",
+                        options.copy_engines);
     text += fmt::format("buckets {}\n", fmt::join(options.bucket_bytes, " "));
     const auto& compression = options.compression;
     text += fmt::format("compression {} rank {} start_step {} min_ratio {}\n", static_cast<int>(compression.kind),

@@ -34,12 +34,12 @@ public:
     [[nodiscard]] virtual int64_t buffer_bytes() const { return 0; }
 };
 
-/// One all-reduce per bucket, in the type of the gradients.
-[[nodiscard]] std::unique_ptr<Exchange> make_plain_exchange(Group world);
+/// One sum per bucket, in the type of the gradients.
+[[nodiscard]] std::unique_ptr<Exchange> make_plain_exchange(Group world, Route route);
 
 /// The same with bf16 on the wire: every rank's share is rounded to bf16, summed in fp32 where the backend can and
 /// rounded once more. Error of an element: at most 2^-8 of the sum of the shares' magnitudes, plus 2^-8 of the result.
-[[nodiscard]] std::unique_ptr<Exchange> make_bf16_exchange(Group world, at::Device device);
+[[nodiscard]] std::unique_ptr<Exchange> make_bf16_exchange(Group world, Route route, at::Device device);
 
 enum class Handed {
     Whole,  ///< every rank has the sums of a bucket

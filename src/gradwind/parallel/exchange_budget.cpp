@@ -3,6 +3,7 @@
 #include "gradwind/parallel/exchange_budget.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/copied_sum.h"
 #include "gradwind/parallel/engine_setup.h"
 #include "gradwind/parallel/gradient_engine.h"
 #include "gradwind/parallel/low_rank_plan.h"
@@ -50,6 +51,18 @@ int64_t work_of_bucket(const Ways& ways, int64_t elements, int64_t stored, bool 
     return part * (ranks * wire + wire + (is_bf16 ? 2 * kFp32 : stored));
 }
 
+bool sums_by_copies(const EngineOptions& options, const Ways& ways)
+{
+    return options.copy_engines && ways.row == 1 && ways.world > 1 && ways.world <= detail::kMostCopyingRanks;
+}
+
+/// What a sum by copies keeps for a message.
+int64_t buffers_of_copies(int64_t elements, int64_t element_bytes, WireType wire, detail::CopyQueue queue, int ranks)
+{
+    const auto plan = detail::plan_copied_sum(elements, element_bytes, wire, queue, ranks);
+    return elements > 0 ? plan.inbox + plan.outbox : 0;
+}
+
 std::vector<Slice> slices_of(const std::vector<NamedParameter>& parameters, const EngineOptions& options)
 {
     auto order = options.order.empty() ? detail::reversed_order(parameters.size())
@@ -65,9 +78,11 @@ std::vector<Slice> slices_of(const std::vector<NamedParameter>& parameters, cons
 }
 
 std::vector<ExchangeBudget::Phase> compressed_phases(const std::vector<detail::LowRankBucket>& buckets,
-                                                     const Ways& ways, Compression kind, int64_t element_bytes)
+                                                     const Ways& ways, const EngineOptions& options,
+                                                     int64_t element_bytes)
 {
-    int64_t p = 0, q = 0, q_factors = 0, n_q = 0, factors = 0, own = 0;
+    const auto kind = options.compression.kind;
+    int64_t p = 0, q = 0, q_factors = 0, n_q = 0, factors = 0, own = 0, copies = 0;
     for (const auto& bucket : buckets) {
         p += bucket.p_message;
         q += bucket.q_message;
@@ -75,9 +90,14 @@ std::vector<ExchangeBudget::Phase> compressed_phases(const std::vector<detail::L
         n_q += bucket.q_factors > 0;
         factors += bucket.p_size + bucket.q_size;
         own += kind == Compression::Acp ? bucket.q_size : 0;
+        if (sums_by_copies(options, ways))
+            for (const int64_t message :
+                 {bucket.p_message, kind == Compression::PowerSgd ? bucket.q_factors : bucket.q_message})
+                copies += buffers_of_copies(message, element_bytes, WireType::AsStored, detail::CopyQueue::Callers,
+                                            ways.world);
     }
     // Messages, bases, what a rank is still to take off, and directions in float64.
-    const int64_t buffers = (p + q + factors + own) * element_bytes + factors * kDouble;
+    const int64_t buffers = (p + q + factors + own) * element_bytes + factors * kDouble + copies;
     const auto n = static_cast<int64_t>(buckets.size());
     if (kind == Compression::PowerSgd)
         return {{buffers, calls_of_sums(ways, n + n_q, (p + q_factors) * element_bytes)}};
@@ -104,10 +124,15 @@ ExchangeBudget exchange_budget(const std::vector<NamedParameter>& parameters, co
     ExchangeBudget budget;
     budget.parameters = budget.gradients = numel * element_bytes;
     budget.owned = numel / options.zero_group_size;
-    budget.dense.buffers = is_bf16 ? numel * kBf16 : 0;
+    const bool copies = sums_by_copies(options, ways);
+    budget.dense.buffers = is_bf16 && !copies ? numel * kBf16 : 0;
     int64_t begin = 0;
     for (const int64_t end : ends) {
-        budget.work = std::max(budget.work, work_of_bucket(ways, end - begin, element_bytes, is_bf16));
+        if (copies)
+            budget.dense.buffers +=
+                buffers_of_copies(end - begin, element_bytes, options.wire, detail::CopyQueue::Own, world);
+        else
+            budget.work = std::max(budget.work, work_of_bucket(ways, end - begin, element_bytes, is_bf16));
         begin = end;
     }
     budget.buckets = static_cast<int64_t>(ends.size());
@@ -120,7 +145,7 @@ ExchangeBudget exchange_budget(const std::vector<NamedParameter>& parameters, co
         else
             ends = detail::at_ends_of_slices(slices, ends);
         const auto buckets = detail::plan_low_rank(slices, numel, ends, options.compression, ways.row);
-        budget.compressed = compressed_phases(buckets, ways, options.compression.kind, element_bytes);
+        budget.compressed = compressed_phases(buckets, ways, options, element_bytes);
     }
     return budget;
 }

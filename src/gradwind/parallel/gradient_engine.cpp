@@ -34,8 +34,10 @@ public:
             grid_ = detail::make_rank_grid(world_, row_size(), options_.zero_group_size > 1 ? "zero" : "node");
         dense_ = make_dense(device);
         if (options_.compression.kind != Compression::None)
-            low_rank_ = std::make_unique<detail::LowRankExchange>(detail::WorldSum(world_, grid_), options_.compression,
-                                                                  device);
+            low_rank_ = std::make_unique<detail::LowRankExchange>(
+                detail::WorldSum{world_, grid_,
+                                 options_.copy_engines ? detail::Route::CopyInLine : detail::Route::Library},
+                options_.compression, device);
         arena_.lay_out(options_.order.empty() ? detail::reversed_order(arena_.parameters().size())
                                               : detail::order_from_names(arena_.parameters(), options_.order));
         set_plan(plan_buckets(arena_.numel(), arena_.element_bytes(), options_));
@@ -218,6 +220,10 @@ private:
     [[nodiscard]] int row_size() const { return detail::row_size(options_, world_.size()); }
     [[nodiscard]] int64_t granule_bytes() const { return detail::granule_bytes(options_, world_.size()); }
     [[nodiscard]] bool is_shared() const { return share_.group.size() > 1; }
+    [[nodiscard]] detail::Route route() const
+    {
+        return options_.copy_engines ? detail::Route::CopyEngines : detail::Route::Library;
+    }
 
     [[nodiscard]] std::unique_ptr<detail::Exchange> make_dense(at::Device device)
     {
@@ -229,8 +235,9 @@ private:
                                                  zero ? detail::Handed::OwnPart : detail::Handed::Whole, device);
         }
         // In a world of one there is no wire.
-        return options_.wire == WireType::Bf16 && world_.size() > 1 ? detail::make_bf16_exchange(world_, device)
-                                                                    : detail::make_plain_exchange(world_);
+        return options_.wire == WireType::Bf16 && world_.size() > 1
+                   ? detail::make_bf16_exchange(world_, route(), device)
+                   : detail::make_plain_exchange(world_, route());
     }
 
     /// Before anything is changed, all ranks make sure that they hold the same model.

@@ -31,7 +31,7 @@ std::string members_text(const std::vector<int>& members)
 
 } // namespace
 
-void GroupState::raise(Verb verb, const std::string& what)
+std::string GroupState::failure_of(Verb verb, const std::string& what) const
 {
     const int64_t step = health->step.load();
     std::string message =
@@ -40,6 +40,12 @@ void GroupState::raise(Verb verb, const std::string& what)
     if (FailureBoard* board = health->board())
         if (const std::string word = board->read(); !word.empty())
             message += "; " + word;
+    return message;
+}
+
+void GroupState::raise(Verb verb, const std::string& what)
+{
+    const std::string message = failure_of(verb, what);
     health->die(message);
     throw CommError(message);
 }

@@ -53,7 +53,7 @@ struct Bucket {
     std::vector<Batch> batches;
     std::vector<Rest> rests;
     at::Tensor p_message, q_message;
-    at::Tensor q_factors; ///< the beginning of q_message
+    std::optional<MessageSum> p_sum, q_sum; ///< with PowerSGD the latter is of the factors alone
 };
 
 } // namespace
@@ -67,12 +67,27 @@ public:
     void run(size_t job)
     {
         if (job == kPrepare)
-            for (auto& bucket : buckets_)
-                prepare(bucket);
+            orthonormalise(p_step_ ? bases_of_p_step_ : bases_of_q_step_);
         else if (options_.kind == Compression::PowerSgd)
             exchange_both(buckets_[job]);
         else
             exchange_one(buckets_[job]);
+        // A thread has nothing better to do, and the ticket of its job says when the sum is there.
+        if (job != kPrepare && arena_.is_cpu())
+            last_sum(job).wait();
+    }
+
+    /// After the lane's job.
+    void wait(size_t bucket)
+    {
+        if (!arena_.is_cpu())
+            last_sum(bucket).wait();
+    }
+
+    /// Null where the lane's job says it.
+    [[nodiscard]] std::function<bool()> probe(size_t bucket)
+    {
+        return arena_.is_cpu() ? std::function<bool()>() : last_sum(bucket).probe();
     }
 
     void lay_out(const Arena& arena, const std::vector<int64_t>& ends)
@@ -97,6 +112,8 @@ public:
                 compressed_.push_back(slice);
         of_p_step_ = pieces_of(Side::P);
         of_q_step_ = pieces_of(Side::Q);
+        bases_of_p_step_ = bases_of(Side::P);
+        bases_of_q_step_ = bases_of(Side::Q);
     }
 
     void begin_step()
@@ -108,11 +125,10 @@ public:
 
     [[nodiscard]] int64_t wire_bytes(size_t index) const
     {
-        const auto handed = [&](const at::Tensor& x) { return sum_.handed_bytes(static_cast<int64_t>(x.nbytes())); };
         const auto& bucket = buckets_[index];
         if (options_.kind == Compression::PowerSgd)
-            return handed(bucket.p_message) + handed(bucket.q_factors);
-        return handed(p_step_ ? bucket.p_message : bucket.q_message);
+            return bucket.p_sum->handed_bytes() + bucket.q_sum->handed_bytes();
+        return (p_step_ ? bucket.p_sum : bucket.q_sum)->handed_bytes();
     }
 
     [[nodiscard]] int64_t buffer_bytes() const
@@ -120,6 +136,7 @@ public:
         int64_t bytes = 0;
         for (const auto& bucket : buckets_) {
             bytes += int64_t(bucket.p_message.nbytes() + bucket.q_message.nbytes());
+            bytes += bucket.p_sum->buffer_bytes() + bucket.q_sum->buffer_bytes();
             for (const auto& batch : bucket.batches)
                 for (const auto* tensor :
                      {&batch.p_basis, &batch.q_basis, &batch.p_directions, &batch.q_directions, &batch.own_q})
@@ -198,6 +215,13 @@ public:
 private:
     enum class Side { P, Q };
 
+    /// The one that a step of this kind ends with.
+    [[nodiscard]] MessageSum& last_sum(size_t bucket)
+    {
+        const bool is_p = p_step_ && options_.kind == Compression::Acp;
+        return is_p ? *buckets_[bucket].p_sum : *buckets_[bucket].q_sum;
+    }
+
     [[nodiscard]] std::vector<GradientPiece> pieces_of(Side side) const
     {
         std::vector<GradientPiece> result;
@@ -222,7 +246,10 @@ private:
         const auto options = arena.gradients().options();
         bucket.p_message = at::zeros({plan.p_message}, options);
         bucket.q_message = at::zeros({plan.q_message}, options);
-        bucket.q_factors = bucket.q_message.narrow(0, 0, plan.q_factors);
+        bucket.p_sum.emplace(sum_, bucket.p_message);
+        bucket.q_sum.emplace(sum_, options_.kind == Compression::PowerSgd
+                                       ? bucket.q_message.narrow(0, 0, plan.q_factors)
+                                       : bucket.q_message);
         int64_t p_at = 0, q_at = 0;
         for (const auto& run : plan.runs) {
             bucket.batches.push_back(make_batch(arena, run.first, run.count, run.size));
@@ -273,14 +300,15 @@ private:
         return batch;
     }
 
-    void prepare(Bucket& bucket)
+    /// What a step needs before its first bucket.
+    [[nodiscard]] std::vector<ToOrthonormalise> bases_of(Side side) const
     {
-        for (auto& batch : bucket.batches) {
-            if (p_step_)
-                orthonormalise(batch.q, batch.q_directions, batch.q_basis);
-            else
-                orthonormalise(batch.p, batch.p_directions, batch.p_basis);
-        }
+        std::vector<ToOrthonormalise> result;
+        for (const auto& bucket : buckets_)
+            for (const auto& batch : bucket.batches)
+                result.push_back(side == Side::P ? ToOrthonormalise{batch.q, batch.q_directions, batch.q_basis}
+                                                 : ToOrthonormalise{batch.p, batch.p_directions, batch.p_basis});
+        return result;
     }
 
     static void project_p(Batch& batch) { at::bmm_out(batch.p, batch.gradient, batch.q_basis); }
@@ -313,40 +341,43 @@ private:
             else
                 step_q(batch);
         }
-        sum_with_rest(bucket, p_step_ ? Side::P : Side::Q);
+        start_with_rest(bucket, p_step_ ? Side::P : Side::Q);
     }
 
     void exchange_both(Bucket& bucket)
     {
         for (auto& batch : bucket.batches)
             project_p(batch);
-        sum_with_rest(bucket, Side::P);
+        start_with_rest(bucket, Side::P);
+        bucket.p_sum->wait();
         for (auto& batch : bucket.batches) {
             orthonormalise(batch.p, batch.p_directions, batch.p_basis);
             if (!q_step_on_device(batch.gradient, batch.p_basis, batch.q, at::empty_like(batch.q)))
                 project_q(batch);
             subtract(batch, batch.p_basis, batch.q);
         }
-        sum_(bucket.q_factors);
+        bucket.q_sum->start();
     }
 
-    void sum_with_rest(Bucket& bucket, Side side)
+    void start_with_rest(Bucket& bucket, Side side)
     {
         for (auto& rest : bucket.rests)
             (side == Side::P ? rest.in_p : rest.in_q).copy_(rest.gradient);
-        sum_(side == Side::P ? bucket.p_message : bucket.q_message);
+        (side == Side::P ? bucket.p_sum : bucket.q_sum)->start();
     }
 
     const WorldSum sum_;
     const CompressionOptions options_;
     std::vector<Bucket> buckets_;
+    std::vector<ToOrthonormalise> bases_of_p_step_, bases_of_q_step_;
     at::Tensor arena_, applied_;
     bool assembled_ = false;
 };
 
 LowRankExchange::LowRankExchange(WorldSum sum, const CompressionOptions& options, at::Device device)
     : impl_(std::make_shared<Impl>(std::move(sum), options)),
-      lane_(make_lane(device, [impl = impl_](size_t job) { impl->run(job); }))
+      in_line_(!device.is_cpu() && options.kind == Compression::Acp),
+      lane_(in_line_ ? nullptr : make_lane(device, [impl = impl_](size_t job) { impl->run(job); }))
 {
 }
 
@@ -362,22 +393,37 @@ void LowRankExchange::lay_out(const Arena& arena, const std::vector<int64_t>& en
 void LowRankExchange::begin_step()
 {
     impl_->begin_step();
-    lane_->submit(kPrepare);
+    if (in_line_)
+        run_in_line(kPrepare);
+    else
+        lane_->submit(kPrepare);
+}
+
+void LowRankExchange::run_in_line(size_t job)
+{
+    const at::NoGradGuard no_grad;
+    impl_->run(job);
 }
 
 void LowRankExchange::launch(size_t bucket)
 {
-    tickets_[bucket] = lane_->submit(bucket);
+    if (in_line_)
+        run_in_line(bucket);
+    else
+        tickets_[bucket] = lane_->submit(bucket);
 }
 
 void LowRankExchange::wait(size_t bucket)
 {
-    lane_->join(tickets_[bucket]);
+    if (!in_line_)
+        lane_->join(tickets_[bucket]);
+    impl_->wait(bucket);
 }
 
 std::function<bool()> LowRankExchange::probe(size_t bucket) const
 {
-    return lane_->probe(tickets_[bucket]);
+    auto summed = impl_->probe(bucket);
+    return summed || in_line_ ? summed : lane_->probe(tickets_[bucket]);
 }
 
 int64_t LowRankExchange::wire_bytes(size_t bucket) const

@@ -61,8 +61,14 @@ public:
 private:
     class Impl;
     std::shared_ptr<Impl> impl_;
+    void run_in_line(size_t job);
+
+    /// ACP on a GPU is part of backward's own stream: a pass over memory between two products takes as long as memory
+    /// needs, beside them it breaks up their waves of blocks and takes them longer; and a recorded step that is one
+    /// chain of kernels starts each of them sooner than one with branches.
+    const bool in_line_;
     std::vector<uint64_t> tickets_;
-    std::unique_ptr<Lane> lane_;
+    std::unique_ptr<Lane> lane_; ///< null where all is in line
 };
 
 } // namespace gradwind::parallel::detail

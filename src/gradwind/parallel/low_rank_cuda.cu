@@ -12,9 +12,10 @@ namespace
 
 constexpr int64_t kMostRank = 16;
 constexpr int kWarp = 32;
-constexpr int kRowThreads = 256;    ///< of a block that has some rows
+constexpr int kSumThreads = 256;    ///< of a block that adds up splits
 constexpr int kColumnThreads = 128; ///< of a block that has four columns a thread
 constexpr int64_t kRowsOfThread = 16;
+constexpr int kRowsAhead = 8;                          ///< that a thread reads before it works on one
 constexpr int64_t kRowsOfSplit = 64, kMostSplits = 64; ///< few matrices are to fill a GPU, too
 
 const char* failure()
@@ -67,21 +68,34 @@ __device__ float4 reduced(float4 m, const float (&left)[R], const float (&right)
     return m;
 }
 
-/// Sums 32 values over the lanes of a warp; lane i returns the sum of value i. Half of the values change hands, then
-/// half of the rest: 31 exchanges.
-__device__ float transposed_sum(float (&values)[kWarp])
+/// Of 2 kHalf values a lane keeps half, with those of its partner added to them.
+template <int kHalf, int kValues>
+__device__ void halve(float (&values)[kValues])
 {
-    const int lane = threadIdx.x % kWarp;
+    const bool upper = (threadIdx.x & kHalf) != 0;
 #pragma unroll
-    for (int offset = kWarp / 2; offset > 0; offset /= 2) {
-        const bool upper = (lane & offset) != 0;
-#pragma unroll
-        for (int i = 0; i < offset; ++i) {
-            const float sent = upper ? values[i] : values[i + offset];
-            const float kept = upper ? values[i + offset] : values[i];
-            values[i] = kept + __shfl_xor_sync(0xffffffffu, sent, offset);
-        }
+    for (int i = 0; i < kHalf; ++i) {
+        const float sent = upper ? values[i] : values[i + kHalf];
+        const float kept = upper ? values[i + kHalf] : values[i];
+        values[i] = kept + __shfl_xor_sync(0xffffffffu, sent, kHalf);
     }
+}
+
+/// Sums 32 or 16 values over the lanes of a warp; lane i returns the sum of value i, or i % 16. Half of the values
+/// change hands, then half of the rest. Not a loop over the halves: its indices would put the values into memory.
+template <int kValues>
+__device__ float transposed_sum(float (&values)[kValues])
+{
+    if constexpr (kValues == kWarp)
+        halve<16>(values);
+    else
+#pragma unroll
+        for (int i = 0; i < kValues; ++i)
+            values[i] += __shfl_xor_sync(0xffffffffu, values[i], 16);
+    halve<8>(values);
+    halve<4>(values);
+    halve<2>(values);
+    halve<1>(values);
     return values[0];
 }
 
@@ -96,63 +110,86 @@ __device__ float4 reduced(float4 m, const float* left, const float (&right)[4][R
     return reduced<R>(m, own, right);
 }
 
-/// A block has 32 / R rows of a matrix. Its second pass over them finds them in the cache. Four blocks share a
-/// multiprocessor where registers allow it, so that one reads while another adds up.
-template <int R>
-__global__ void __launch_bounds__(kRowThreads, R <= 4 ? 4 : 1)
+/// Threads of a block of p_step, and values that each of them sums up: one for each row of the block and factor.
+constexpr int kNarrowThreads = 256, kNarrowValues = 32; ///< of up to 1,024 columns
+constexpr int kWideThreads = 1024, kWideValues = 16;
+
+/// A block has some rows of a matrix, and a thread four columns of them, all of which it reads before it works on one.
+/// Unless kOnce, the block does not reach all columns at once and reads them a second time, from the cache. Several
+/// blocks share a multiprocessor, so that one reads while another adds up.
+template <int R, int kThreads, int kValues, bool kOnce>
+__global__ void __launch_bounds__(kThreads, kThreads == kNarrowThreads && R <= 4 ? 3 : 1)
     p_step(MatrixBatch m, const float* __restrict__ basis, Outstanding before, float* __restrict__ p)
 {
-    constexpr int kRows = kWarp / R;
-    __shared__ float of_warp[kRowThreads / kWarp][kWarp], total[kWarp], earlier[kWarp];
+    constexpr int kRows = kValues / R;
+    __shared__ float of_warp[kThreads / kWarp][kWarp], total[kValues], earlier[kValues];
     const int64_t first = int64_t(blockIdx.x) * kRows;
     const int n_rows = m.rows - first < kRows ? int(m.rows - first) : kRows;
     float* rows = m.data + blockIdx.y * m.stride + first * m.columns;
     const float* q = basis + blockIdx.y * m.columns * m.rank;
-    float sums[kWarp] = {};
-    for (int64_t column = 4 * threadIdx.x; column < m.columns; column += 4 * kRowThreads) {
+    const float* right = before.right + blockIdx.y * m.columns * m.rank;
+    float4 x[kRows];
+    const auto read = [&](int64_t column) {
+#pragma unroll
+        for (int row = 0; row < kRows; ++row)
+            x[row] =
+                row < n_rows ? *reinterpret_cast<const float4*>(rows + row * m.columns + column) : float4{0, 0, 0, 0};
+    };
+    const auto take_off = [&](int64_t column, const float* __restrict__ columns, const float* factors) {
+        float c[4][R];
+        load_rows<R>(columns, column, m.rank, c);
+#pragma unroll
+        for (int row = 0; row < kRows; ++row)
+            x[row] = reduced<R>(x[row], factors + row * R, c);
+    };
+    const int64_t begin = 4 * threadIdx.x;
+    if (kOnce && begin < m.columns)
+        read(begin); // under way while the factors come
+    // Thread i < kValues has factor i % R of row i / R.
+    const int own_row = threadIdx.x / R, own_k = threadIdx.x % R;
+    const bool is_ours = threadIdx.x < kValues && own_row < n_rows && own_k < m.rank;
+    const int64_t place = (blockIdx.y * m.rows + first + own_row) * m.rank + own_k;
+    if (threadIdx.x < kValues)
+        earlier[threadIdx.x] = is_ours ? before.left[place] : 0.0f;
+    __syncthreads();
+    float sums[kValues] = {};
+    for (int64_t column = begin; column < m.columns; column += 4 * kThreads) {
+        if constexpr (!kOnce)
+            read(column);
+        take_off(column, right, earlier);
         float b[4][R];
         load_rows<R>(q, column, m.rank, b);
 #pragma unroll
-        for (int row = 0; row < kRows; ++row) {
-            if (row >= n_rows)
-                break;
-            const float4 x = *reinterpret_cast<const float4*>(rows + row * m.columns + column);
+        for (int row = 0; row < kRows; ++row)
 #pragma unroll
             for (int k = 0; k < R; ++k)
-                sums[row * R + k] += x.x * b[0][k] + x.y * b[1][k] + x.z * b[2][k] + x.w * b[3][k];
-        }
+                sums[row * R + k] += x[row].x * b[0][k] + x[row].y * b[1][k] + x[row].z * b[2][k] + x[row].w * b[3][k];
+        if constexpr (kOnce)
+            break;
     }
-    of_warp[threadIdx.x / kWarp][threadIdx.x % kWarp] = transposed_sum(sums);
+    of_warp[threadIdx.x / kWarp][threadIdx.x % kWarp] = transposed_sum<kValues>(sums);
     __syncthreads();
-    if (threadIdx.x < kWarp) {
+    if (threadIdx.x < kValues) {
         float sum = 0;
-        for (int warp = 0; warp < kRowThreads / kWarp; ++warp)
+        for (int warp = 0; warp < kThreads / kWarp; ++warp)
             sum += of_warp[warp][threadIdx.x];
-        const int row = threadIdx.x / R, k = threadIdx.x % R;
-        const bool is_ours = row < n_rows && k < m.rank;
-        const float* left = before.left + (blockIdx.y * m.rows + first + row) * m.rank;
-        const float* onto = before.onto + blockIdx.y * m.rank * m.rank;
-        earlier[threadIdx.x] = is_ours ? left[k] : 0.0f;
-        if (is_ours) {
-            for (int j = 0; j < m.rank; ++j)
-                sum -= left[j] * onto[j * m.rank + k];
-            p[(blockIdx.y * m.rows + first + row) * m.rank + k] = sum;
-        }
+        if (is_ours)
+            p[place] = sum;
         total[threadIdx.x] = sum;
     }
     __syncthreads();
-    const float* right = before.right + blockIdx.y * m.columns * m.rank;
-    for (int64_t column = 4 * threadIdx.x; column < m.columns; column += 4 * kRowThreads) {
-        float b[4][R], c[4][R];
-        load_rows<R>(q, column, m.rank, b);
-        load_rows<R>(right, column, m.rank, c);
-#pragma unroll
-        for (int row = 0; row < kRows; ++row) {
-            if (row >= n_rows)
-                break;
-            auto* place = reinterpret_cast<float4*>(rows + row * m.columns + column);
-            *place = reduced<R>(reduced<R>(*place, total + row * R, b), earlier + row * R, c);
+    for (int64_t column = begin; column < m.columns; column += 4 * kThreads) {
+        if constexpr (!kOnce) {
+            read(column);
+            take_off(column, right, earlier);
         }
+        take_off(column, q, total);
+#pragma unroll
+        for (int row = 0; row < kRows; ++row)
+            if (row < n_rows)
+                *reinterpret_cast<float4*>(rows + row * m.columns + column) = x[row];
+        if constexpr (kOnce)
+            break;
     }
 }
 
@@ -175,17 +212,23 @@ __global__ void __launch_bounds__(kColumnThreads)
     const float* matrix = m.data + blockIdx.z * m.stride + column;
     const float* p = basis + blockIdx.z * m.rows * m.rank;
     float sums[4][R] = {};
-#pragma unroll 4
-    for (int64_t row = first; row < last; ++row) {
-        const float4 x = *reinterpret_cast<const float4*>(matrix + row * m.columns);
-        float b[R];
-        load_row<R>(p, row, m.rank, b);
+    for (int64_t begin = first; begin < last; begin += kRowsAhead) {
+        float4 x[kRowsAhead];
 #pragma unroll
-        for (int k = 0; k < R; ++k) {
-            sums[0][k] += x.x * b[k];
-            sums[1][k] += x.y * b[k];
-            sums[2][k] += x.z * b[k];
-            sums[3][k] += x.w * b[k];
+        for (int i = 0; i < kRowsAhead; ++i)
+            x[i] = begin + i < last ? *reinterpret_cast<const float4*>(matrix + (begin + i) * m.columns)
+                                    : float4{0, 0, 0, 0};
+#pragma unroll
+        for (int i = 0; i < kRowsAhead; ++i) {
+            float b[R];
+            load_row<R>(p, begin + i < last ? begin + i : begin, m.rank, b);
+#pragma unroll
+            for (int k = 0; k < R; ++k) {
+                sums[0][k] += x[i].x * b[k];
+                sums[1][k] += x[i].y * b[k];
+                sums[2][k] += x[i].z * b[k];
+                sums[3][k] += x[i].w * b[k];
+            }
         }
     }
     float* out = space + ((blockIdx.z * splits + blockIdx.y) * m.columns + column) * m.rank;
@@ -234,12 +277,23 @@ __global__ void __launch_bounds__(kColumnThreads)
     }
 }
 
+template <int R, int kThreads, int kValues, bool kOnce>
+void start_p(const MatrixBatch& m, const float* basis, const Outstanding& before, float* p, cudaStream_t queue)
+{
+    const int64_t rows = kValues / R;
+    const dim3 blocks = {unsigned((m.rows + rows - 1) / rows), unsigned(m.count), 1};
+    p_step<R, kThreads, kValues, kOnce><<<blocks, kThreads, 0, queue>>>(m, basis, before, p);
+}
+
 template <int R>
 const char* launch_p(const MatrixBatch& m, const float* basis, const Outstanding& before, float* p, cudaStream_t queue)
 {
-    const int64_t rows = kWarp / R;
-    const dim3 blocks = {unsigned((m.rows + rows - 1) / rows), unsigned(m.count), 1};
-    p_step<R><<<blocks, kRowThreads, 0, queue>>>(m, basis, before, p);
+    if (m.columns <= 4 * kNarrowThreads)
+        start_p<R, kNarrowThreads, R == 2 ? kNarrowValues / 2 : kNarrowValues, true>(m, basis, before, p, queue);
+    else if (m.columns <= 4 * kWideThreads)
+        start_p<R, kWideThreads, kWideValues, true>(m, basis, before, p, queue);
+    else
+        start_p<R, kWideThreads, kWideValues, false>(m, basis, before, p, queue);
     return failure();
 }
 
@@ -254,8 +308,8 @@ const char* launch_q(const MatrixBatch& m, const float* basis, float* q, float* 
     const int64_t splits = splits_of(m), size = m.columns * m.rank;
     const dim3 parts = {blocks_across(m), unsigned(splits), unsigned(m.count)};
     project_columns<R><<<parts, kColumnThreads, 0, queue>>>(m, basis, space);
-    const dim3 sums = {unsigned((size + kRowThreads - 1) / kRowThreads), unsigned(m.count), 1};
-    add_splits<<<sums, kRowThreads, 0, queue>>>(m, splits, space, q, copy);
+    const dim3 sums = {unsigned((size + kSumThreads - 1) / kSumThreads), unsigned(m.count), 1};
+    add_splits<<<sums, kSumThreads, 0, queue>>>(m, splits, space, q, copy);
     return failure();
 }
 

@@ -22,9 +22,9 @@ struct MatrixBatch {
 [[nodiscard]] bool takes(const MatrixBatch& matrices);
 
 /// left right^T, which is still to be taken off the matrices. @param left [count, rows, rank]
-/// @param right [count, columns, rank] @param onto [count, rank, rank]: right^T basis of the step that takes it off
+/// @param right [count, columns, rank]
 struct Outstanding {
-    const float *left = nullptr, *right = nullptr, *onto = nullptr;
+    const float *left = nullptr, *right = nullptr;
 };
 
 /// m -= left right^T, p = m basis, then m -= p basis^T. @param basis [count, columns, rank]

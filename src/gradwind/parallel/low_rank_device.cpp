@@ -10,6 +10,9 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
+#include <vector>
+
 namespace gradwind::parallel::detail
 {
 namespace
@@ -49,8 +52,7 @@ bool p_step_on_device(const at::Tensor& m, const at::Tensor& basis, const at::Te
     if (!is_for_kernels(m, p) || !takes(batch_of(m, p.size(2))))
         return false;
     const c10::cuda::CUDAGuard guard(m.device());
-    const auto onto = at::bmm(right.transpose(1, 2), basis);
-    const Outstanding before{left.data_ptr<float>(), right.data_ptr<float>(), onto.data_ptr<float>()};
+    const Outstanding before{left.data_ptr<float>(), right.data_ptr<float>()};
     check(p_step_cuda(batch_of(m, p.size(2)), basis.data_ptr<float>(), before, p.data_ptr<float>(), stream_of(m)));
     return true;
 }
@@ -76,23 +78,27 @@ bool subtract_on_device(const at::Tensor& m, const at::Tensor& p, const at::Tens
     return true;
 }
 
-bool orthonormalise_on_device(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result,
-                              double direction_weight, double relative_shift)
+bool orthonormalise_on_device(std::span<const ToOrthonormalise> all, double direction_weight, double relative_shift)
 {
-    if (!matrices.is_cuda() || matrices.scalar_type() != at::kFloat || !matrices.is_contiguous() ||
-        !directions.is_contiguous() || !result.is_contiguous() || matrices.size(2) > kMostOrthonormalRank ||
-        matrices.numel() == 0)
+    const auto is_for_kernel = [](const ToOrthonormalise& one) {
+        return one.matrices.is_cuda() && one.matrices.scalar_type() == at::kFloat && one.matrices.is_contiguous() &&
+               one.directions.is_contiguous() && one.result.is_contiguous() &&
+               one.matrices.size(2) <= kMostOrthonormalRank && one.matrices.numel() > 0;
+    };
+    if (all.empty() || !std::all_of(all.begin(), all.end(), is_for_kernel))
         return false;
-    const c10::cuda::CUDAGuard guard(matrices.device());
-    check(orthonormalise_cuda({.matrices = matrices.data_ptr<float>(),
-                               .directions = directions.data_ptr<double>(),
-                               .result = result.data_ptr<float>(),
-                               .count = matrices.size(0),
-                               .rows = matrices.size(1),
-                               .rank = matrices.size(2),
-                               .direction_weight = direction_weight,
-                               .relative_shift = relative_shift},
-                              c10::cuda::getCurrentCUDAStream(matrices.device().index()).stream()));
+    const auto device = all.front().matrices.device();
+    const c10::cuda::CUDAGuard guard(device);
+    std::vector<OrthonormalTask> tasks;
+    for (const auto& [matrices, directions, result] : all)
+        tasks.push_back({.matrices = matrices.data_ptr<float>(),
+                         .directions = directions.data_ptr<double>(),
+                         .result = result.data_ptr<float>(),
+                         .count = matrices.size(0),
+                         .rows = matrices.size(1),
+                         .rank = matrices.size(2)});
+    check(orthonormalise_cuda(tasks, {direction_weight, relative_shift},
+                              c10::cuda::getCurrentCUDAStream(device.index()).stream()));
     return true;
 }
 

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A step of low-rank compression by kernels of a GPU; private to parallel.
 #pragma once
+#include "gradwind/parallel/orthonormal.h"
+
 #include <ATen/core/Tensor.h>
 
 namespace gradwind::parallel::detail
@@ -18,8 +20,8 @@ namespace gradwind::parallel::detail
 /// m -= p q^T.
 [[nodiscard]] bool subtract_on_device(const at::Tensor& m, const at::Tensor& p, const at::Tensor& q);
 
-/// What orthonormalise() does, with its constants. @param directions  float64
-[[nodiscard]] bool orthonormalise_on_device(const at::Tensor& matrices, const at::Tensor& directions,
-                                            const at::Tensor& result, double direction_weight, double relative_shift);
+/// What orthonormalise() does, with its constants.
+[[nodiscard]] bool orthonormalise_on_device(std::span<const ToOrthonormalise> all, double direction_weight,
+                                            double relative_shift);
 
 } // namespace gradwind::parallel::detail

@@ -3,12 +3,17 @@
 // Collectives on CUDA tensors over c10d's NCCL.
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/c10d_seam.h"
+#include "gradwind/parallel/copied_sum.h"
 
 #include <ATen/ATen.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
+#include <future>
+#include <mutex>
+#include <thread>
 
 namespace gradwind::parallel::detail
 {
@@ -21,7 +26,9 @@ class Nccl : public Backend
 {
 public:
     Nccl(c10::intrusive_ptr<c10d::ProcessGroupNCCL> group, at::Device device)
-        : group_(std::move(group)), device_(device)
+        : group_(std::move(group)), device_(device),
+          copied_sums_(std::make_shared<CopiedSums>(device, group_->getRank(), group_->getSize(),
+                                                    [this](const std::string& own) { return ask(own); }))
     {
     }
 
@@ -31,6 +38,10 @@ public:
     /// its own end. After an error nobody can be waited for.
     ~Nccl() override
     {
+        if (const auto given_up = end_of_abort(); given_up.valid()) {
+            (void)given_up.wait_for(kPatience);
+            return;
+        }
         try {
             if (std::uncaught_exceptions() > 0)
                 group_->abort();
@@ -52,6 +63,37 @@ public:
     [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override
     {
         return std::make_unique<C10dRepeatedSum>(group_, x);
+    }
+
+    /// In threads of its own: NCCL lets the kernels of this group end and then waits for the device, which may be
+    /// waiting in a kernel of another group that is given up next; and a call of the device may have to wait for that
+    /// of another thread.
+    void give_up() noexcept override
+    {
+        try {
+            std::promise<void> ended;
+            {
+                const std::lock_guard lock(mutex_);
+                abort_ended_ = ended.get_future().share();
+            }
+            std::thread([group = group_, sums = copied_sums_, ended = std::move(ended)]() mutable {
+                std::thread copies([&] { sums->give_up(); });
+                try {
+                    group->abort();
+                } catch (const std::exception&) {
+                    // This process leaves anyway.
+                }
+                copies.join();
+                ended.set_value();
+            }).detach();
+        } catch (const std::exception&) {
+            // Without a thread c10d's watchdog has to do.
+        }
+    }
+
+    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, CopyQueue queue) override
+    {
+        return copied_sums_->make(x, wire, queue);
     }
 
     void all_gather(at::Tensor out, at::Tensor in, Rows rows) override
@@ -113,6 +155,29 @@ public:
     }
 
 private:
+    static constexpr auto kPatience = std::chrono::seconds(1); ///< with an abort, at the end of the process
+
+    [[nodiscard]] std::shared_future<void> end_of_abort()
+    {
+        const std::lock_guard lock(mutex_);
+        return abort_ended_;
+    }
+
+    /// As many bytes of every rank, in rank order.
+    [[nodiscard]] std::vector<std::string> ask(const std::string& own)
+    {
+        const auto length = int64_t(own.size());
+        at::Tensor host = at::empty({length}, at::kByte);
+        std::memcpy(host.data_ptr(), own.data(), own.size());
+        at::Tensor mine = host.to(device_), all = at::empty({group_->getSize() * length}, mine.options());
+        group_->_allgather_base(all, mine)->wait();
+        host = all.cpu();
+        std::vector<std::string> words;
+        for (int rank = 0; rank < group_->getSize(); ++rank)
+            words.emplace_back(static_cast<const char*>(host.data_ptr()) + rank * length, own.size());
+        return words;
+    }
+
     static std::vector<int64_t> with_front(at::IntArrayRef sizes, int64_t front)
     {
         std::vector<int64_t> result = {front};
@@ -122,6 +187,9 @@ private:
 
     c10::intrusive_ptr<c10d::ProcessGroupNCCL> group_;
     at::Device device_;
+    const std::shared_ptr<const CopiedSums> copied_sums_;
+    std::mutex mutex_; ///< guards what follows
+    std::shared_future<void> abort_ended_;
 };
 
 } // namespace
@@ -133,9 +201,10 @@ std::shared_ptr<Backend> connect_nccl(StoreHandle& store, const Connection& conn
     (void)::setenv("TORCH_NCCL_WAIT_TIMEOUT_DUMP_MILSEC", "500", /*overwrite=*/0);
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = connection.timeout;
-    return std::make_shared<Nccl>(
-        c10::make_intrusive<c10d::ProcessGroupNCCL>(store.store, connection.rank, connection.size, options),
-        at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(connection.local_rank)));
+    auto group = c10::make_intrusive<c10d::ProcessGroupNCCL>(store.store, connection.rank, connection.size, options);
+    group->setGroupUid(connection.scope); // what the watchdog calls it
+    return std::make_shared<Nccl>(std::move(group),
+                                  at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(connection.local_rank)));
 }
 
 bool has_nccl()

@@ -24,7 +24,7 @@ bool subtract_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&)
     return false;
 }
 
-bool orthonormalise_on_device(const at::Tensor&, const at::Tensor&, const at::Tensor&, double, double)
+bool orthonormalise_on_device(std::span<const ToOrthonormalise>, double, double)
 {
     return false;
 }

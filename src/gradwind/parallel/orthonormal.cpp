@@ -39,6 +39,16 @@ at::Tensor cholesky_qr(const at::Tensor& a)
     return at::linalg_solve_triangular(lower.transpose(1, 2), a, /*upper=*/true, /*left=*/false);
 }
 
+void orthonormalise_by_library(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result)
+{
+    auto a = matrices.to(at::kDouble);
+    const auto norm = a.flatten(1).norm(2, {1}, /*keepdim=*/true).unsqueeze(2);
+    // A zero matrix stays zero here, and the directions take its place.
+    a = at::where(norm > 0, a / norm, at::zeros({}, a.options())).add_(directions, kDirectionWeight);
+    a = cholesky_qr(cholesky_qr(a));
+    result.copy_(a);
+}
+
 } // namespace
 
 at::Tensor fixed_directions(uint64_t key, int64_t n, int64_t r, at::Device device)
@@ -53,14 +63,16 @@ at::Tensor fixed_directions(uint64_t key, int64_t n, int64_t r, at::Device devic
 
 void orthonormalise(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result)
 {
-    if (orthonormalise_on_device(matrices, directions, result, kDirectionWeight, kRelativeShift))
+    const ToOrthonormalise one{matrices, directions, result};
+    orthonormalise({&one, 1});
+}
+
+void orthonormalise(std::span<const ToOrthonormalise> all)
+{
+    if (orthonormalise_on_device(all, kDirectionWeight, kRelativeShift))
         return;
-    auto a = matrices.to(at::kDouble);
-    const auto norm = a.flatten(1).norm(2, {1}, /*keepdim=*/true).unsqueeze(2);
-    // A zero matrix stays zero here, and the directions take its place.
-    a = at::where(norm > 0, a / norm, at::zeros({}, a.options())).add_(directions, kDirectionWeight);
-    a = cholesky_qr(cholesky_qr(a));
-    result.copy_(a);
+    for (const auto& [matrices, directions, result] : all)
+        orthonormalise_by_library(matrices, directions, result);
 }
 
 } // namespace gradwind::parallel::detail

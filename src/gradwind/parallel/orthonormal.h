@@ -4,6 +4,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <span>
+
 namespace gradwind::parallel::detail
 {
 
@@ -19,5 +21,12 @@ namespace gradwind::parallel::detail
 /// @param directions  [b, n, r] float64
 /// @param result      [b, n, r] of the matrices' type
 void orthonormalise(const at::Tensor& matrices, const at::Tensor& directions, const at::Tensor& result);
+
+/// The arguments of one call.
+struct ToOrthonormalise {
+    at::Tensor matrices, directions, result;
+};
+/// All of them, on a GPU at once: each by itself takes as long as its longest matrix.
+void orthonormalise(std::span<const ToOrthonormalise> all);
 
 } // namespace gradwind::parallel::detail

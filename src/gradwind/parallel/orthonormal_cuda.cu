@@ -32,14 +32,14 @@ struct Shared {
 
 /// A row of the matrix to be made orthonormal, padded with zeros to R columns.
 template <int R>
-__device__ void load(const OrthonormalTask& task, const float* matrix, const double* directions, double scale,
-                     int64_t row, double (&values)[R])
+__device__ void load(const OrthonormalTask& task, const OrthonormalConstants& constants, const float* matrix,
+                     const double* directions, double scale, int64_t row, double (&values)[R])
 {
 #pragma unroll
     for (int k = 0; k < R; ++k)
-        values[k] = k < task.rank
-                        ? matrix[row * task.rank + k] * scale + directions[row * task.rank + k] * task.direction_weight
-                        : 0.0;
+        values[k] = k < task.rank ? matrix[row * task.rank + k] * scale +
+                                        directions[row * task.rank + k] * constants.direction_weight
+                                  : 0.0;
 }
 
 /// values := q where q lower^T = values.
@@ -57,8 +57,8 @@ __device__ void solve(const double (&lower)[R][R], double (&values)[R])
 
 /// By one thread: the Cholesky factor of the sum over warps, after a shift of its diagonal. Padding becomes identity.
 template <int R>
-__device__ void factorise(const OrthonormalTask& task, const double (&of_warp)[kWarps][kEntries<R>],
-                          double (&lower)[R][R])
+__device__ void factorise(const OrthonormalTask& task, const OrthonormalConstants& constants,
+                          const double (&of_warp)[kWarps][kEntries<R>], double (&lower)[R][R])
 {
     double trace = 0;
     for (int i = 0, entry = 0; i < R; ++i)
@@ -70,7 +70,7 @@ __device__ void factorise(const OrthonormalTask& task, const double (&of_warp)[k
             trace += i == j ? sum : 0;
         }
     for (int i = 0; i < R; ++i)
-        lower[i][i] = i < task.rank ? lower[i][i] + task.relative_shift * trace / double(task.rank) : 1.0;
+        lower[i][i] = i < task.rank ? lower[i][i] + constants.relative_shift * trace / double(task.rank) : 1.0;
     for (int i = 0; i < R; ++i)
         for (int j = 0; j <= i; ++j) {
             double sum = lower[i][j];
@@ -80,15 +80,27 @@ __device__ void factorise(const OrthonormalTask& task, const double (&of_warp)[k
         }
 }
 
+constexpr int kMostTasks = 32; ///< of a launch, whose parameters have their limit
+
+struct Tasks {
+    OrthonormalTask of[kMostTasks];
+    int count = 0;
+};
+
 /// A block for a matrix. Rows are worked out again in every pass instead of being kept.
 template <int R>
-__global__ void __launch_bounds__(kThreads) orthonormalise(OrthonormalTask task)
+__global__ void __launch_bounds__(kThreads) orthonormalise(Tasks tasks, OrthonormalConstants constants)
 {
     __shared__ Shared<R> shared;
+    int number = 0;
+    auto block = int64_t(blockIdx.x); // of the matrices of a task
+    while (block >= tasks.of[number].count)
+        block -= tasks.of[number++].count;
+    const OrthonormalTask& task = tasks.of[number];
     const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
     const int64_t size = task.rows * task.rank;
-    const float* matrix = task.matrices + blockIdx.x * size;
-    const double* directions = task.directions + blockIdx.x * size;
+    const float* matrix = task.matrices + block * size;
+    const double* directions = task.directions + block * size;
     double square = 0;
     for (int64_t i = threadIdx.x; i < size; i += kThreads)
         square += double(matrix[i]) * matrix[i];
@@ -108,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) orthonormalise(OrthonormalTask task)
         double sums[kEntries<R>] = {};
         for (int64_t row = threadIdx.x; row < task.rows; row += kThreads) {
             double values[R];
-            load<R>(task, matrix, directions, scale, row, values);
+            load<R>(task, constants, matrix, directions, scale, row, values);
             if (pass == 1)
                 solve<R>(shared.lower[0], values);
 #pragma unroll
@@ -125,13 +137,13 @@ __global__ void __launch_bounds__(kThreads) orthonormalise(OrthonormalTask task)
         }
         __syncthreads();
         if (threadIdx.x == 0)
-            factorise<R>(task, shared.of_warp, shared.lower[pass]);
+            factorise<R>(task, constants, shared.of_warp, shared.lower[pass]);
         __syncthreads();
     }
-    float* result = task.result + blockIdx.x * size;
+    float* result = task.result + block * size;
     for (int64_t row = threadIdx.x; row < task.rows; row += kThreads) {
         double values[R];
-        load<R>(task, matrix, directions, scale, row, values);
+        load<R>(task, constants, matrix, directions, scale, row, values);
         solve<R>(shared.lower[0], values);
         solve<R>(shared.lower[1], values);
 #pragma unroll
@@ -141,18 +153,42 @@ __global__ void __launch_bounds__(kThreads) orthonormalise(OrthonormalTask task)
     }
 }
 
+template <int R>
+void start(const Tasks& tasks, const OrthonormalConstants& constants, cudaStream_t queue)
+{
+    int64_t blocks = 0;
+    for (int task = 0; task < tasks.count; ++task)
+        blocks += tasks.of[task].count;
+    if (blocks > 0)
+        orthonormalise<R><<<unsigned(blocks), kThreads, 0, queue>>>(tasks, constants);
+}
+
+/// Those of ranks above R / 2 and up to R.
+template <int R>
+void start_all(std::span<const OrthonormalTask> all, const OrthonormalConstants& constants, cudaStream_t queue)
+{
+    Tasks tasks;
+    for (const auto& task : all) {
+        if (task.rank > R || (R > 2 && task.rank <= R / 2))
+            continue;
+        tasks.of[tasks.count++] = task;
+        if (tasks.count == kMostTasks) {
+            start<R>(tasks, constants, queue);
+            tasks.count = 0;
+        }
+    }
+    start<R>(tasks, constants, queue);
+}
+
 } // namespace
 
-const char* orthonormalise_cuda(const OrthonormalTask& task, void* stream)
+const char* orthonormalise_cuda(std::span<const OrthonormalTask> tasks, const OrthonormalConstants& constants,
+                                void* stream)
 {
     auto* queue = static_cast<cudaStream_t>(stream);
-    const auto blocks = unsigned(task.count);
-    if (task.rank <= 2)
-        orthonormalise<2><<<blocks, kThreads, 0, queue>>>(task);
-    else if (task.rank <= 4)
-        orthonormalise<4><<<blocks, kThreads, 0, queue>>>(task);
-    else
-        orthonormalise<8><<<blocks, kThreads, 0, queue>>>(task);
+    start_all<2>(tasks, constants, queue);
+    start_all<4>(tasks, constants, queue);
+    start_all<8>(tasks, constants, queue);
     const cudaError_t status = cudaGetLastError();
     return status == cudaSuccess ? nullptr : cudaGetErrorString(status);
 }

@@ -1,8 +1,9 @@
 // SPDX-FileCopyrightText: the gradwind authors
 // SPDX-License-Identifier: Apache-2.0
-// Orthonormal bases on a GPU, one launch for all matrices of a shape; private to parallel. Free of torch.
+// Orthonormal bases of matrices of many shapes on a GPU; private to parallel. Free of torch.
 #pragma once
 #include <cstdint>
+#include <span>
 
 namespace gradwind::parallel::detail
 {
@@ -16,10 +17,14 @@ struct OrthonormalTask {
     const double* directions = nullptr;
     float* result = nullptr;
     int64_t count = 0, rows = 0, rank = 0;
+};
+
+struct OrthonormalConstants {
     double direction_weight = 0, relative_shift = 0;
 };
 
 /// @param stream  a cudaStream_t @return null, or what CUDA says went wrong
-[[nodiscard]] const char* orthonormalise_cuda(const OrthonormalTask& task, void* stream);
+[[nodiscard]] const char* orthonormalise_cuda(std::span<const OrthonormalTask> tasks,
+                                              const OrthonormalConstants& constants, void* stream);
 
 } // namespace gradwind::parallel::detail

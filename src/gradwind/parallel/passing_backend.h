@@ -18,6 +18,10 @@ public:
     [[nodiscard]] at::Device device() const override { return inner_->device(); }
     [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override { return inner_->all_reduce_sum(x); }
     [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override { return inner_->repeated_sum(x); }
+    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, CopyQueue queue) override
+    {
+        return inner_->copied_sum(x, wire, queue);
+    }
     void all_gather(at::Tensor out, at::Tensor in, std::span<const int64_t> rows) override
     {
         inner_->all_gather(out, in, rows);
@@ -34,6 +38,7 @@ public:
     }
     void broadcast(at::Tensor x, int root) override { inner_->broadcast(x, root); }
     void barrier() override { inner_->barrier(); }
+    void give_up() noexcept override { inner_->give_up(); }
 
 protected:
     [[nodiscard]] Backend& inner() { return *inner_; }

@@ -38,27 +38,38 @@ at::Tensor sum_of_own_part(const RankGrid& grid, const at::Tensor& x)
     return part;
 }
 
-void WorldSum::operator()(const at::Tensor& x) const
+MessageSum::MessageSum(const WorldSum& sum, at::Tensor x) : x_(std::move(x)), grid_(sum.grid)
 {
-    if (x.numel() == 0)
-        return;
-    if (!grid_) {
-        world_.all_reduce_sum_(x);
-        return;
-    }
-    all_gather_into(grid_->row, x, sum_of_own_part(*grid_, x));
+    if (!grid_ && x_.numel() > 0)
+        straight_.emplace(sum.world, x_, sum.route);
 }
 
-int64_t WorldSum::granule() const
+void MessageSum::start()
 {
-    return grid_ ? grid_->row.size() : 1;
+    if (straight_)
+        straight_->start();
+    else if (x_.numel() > 0)
+        all_gather_into(grid_->row, x_, sum_of_own_part(*grid_, x_));
 }
 
-int64_t WorldSum::handed_bytes(int64_t bytes) const
+void MessageSum::wait()
 {
+    if (straight_)
+        straight_->wait();
+}
+
+std::function<bool()> MessageSum::probe() const
+{
+    return straight_ ? straight_->probe() : std::function<bool()>();
+}
+
+int64_t MessageSum::handed_bytes() const
+{
+    if (straight_)
+        return straight_->handed_bytes();
     if (!grid_)
-        return world_.size() > 1 ? bytes : 0;
-    const int64_t part = bytes / grid_->row.size();
+        return 0;
+    const auto bytes = static_cast<int64_t>(x_.nbytes()), part = bytes / grid_->row.size();
     return bytes + (grid_->column.size() > 1 ? part : 0) + part;
 }
 

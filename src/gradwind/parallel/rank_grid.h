@@ -3,6 +3,7 @@
 // Ranks of the world in rows and columns: nodes and what crosses them; private to parallel.
 #pragma once
 #include "gradwind/parallel/group.h"
+#include "gradwind/parallel/repeated_sum.h"
 
 #include <optional>
 #include <string>
@@ -30,23 +31,35 @@ void all_gather_into(const Group& group, const at::Tensor& out, const at::Tensor
 /// order, bf16 in fp32. @param x  [n], a multiple of the row; not changed @collective @throws CommError, ShapeError
 [[nodiscard]] at::Tensor sum_of_own_part(const RankGrid& grid, const at::Tensor& x);
 
-/// Sums over all ranks, straight or by rows: a part in the row, the part over its column, and round the row. Waits.
-class WorldSum
+/// How messages are summed over all ranks: straight, or by rows, which is a part in the row, the part over its column,
+/// and round the row.
+struct WorldSum {
+    Group world;
+    std::optional<RankGrid> grid; ///< the rows
+    Route route = Route::Library; ///< where there are no rows
+    /// Elements that messages are multiples of.
+    [[nodiscard]] int64_t granule() const { return grid ? grid->row.size() : 1; }
+};
+
+/// The sum of one message, in every step again; equal on all ranks bit for bit.
+class MessageSum
 {
 public:
-    explicit WorldSum(Group world, std::optional<RankGrid> grid = {}) : world_(std::move(world)), grid_(std::move(grid))
-    {
-    }
-    /// x becomes the sum, equal on all ranks bit for bit.
-    /// @param x  [n], contiguous, a multiple of granule() @collective @throws CommError, ShapeError
-    void operator()(const at::Tensor& x) const;
-    [[nodiscard]] int64_t granule() const;
-    /// What this rank hands to collectives for a tensor of this size.
-    [[nodiscard]] int64_t handed_bytes(int64_t bytes) const;
+    /// @param x  [n], contiguous, a multiple of the granule, perhaps empty; becomes the sum @collective
+    MessageSum(const WorldSum& sum, at::Tensor x);
+    /// Once before each wait(). By rows it waits, too. @collective @throws CommError
+    void start();
+    /// As RepeatedSum::wait().
+    void wait();
+    [[nodiscard]] std::function<bool()> probe() const;
+    /// What this rank hands to collectives.
+    [[nodiscard]] int64_t handed_bytes() const;
+    [[nodiscard]] int64_t buffer_bytes() const { return straight_ ? straight_->buffer_bytes() : 0; }
 
 private:
-    Group world_;
+    at::Tensor x_;
     std::optional<RankGrid> grid_;
+    std::optional<RepeatedSum> straight_; ///< nothing for an empty message, and by rows
 };
 
 } // namespace gradwind::parallel::detail

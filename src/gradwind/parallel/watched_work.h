@@ -18,11 +18,17 @@ class DeviceSpan;
 /// Work of a GPU whose collectives are named where they hang, as those of RecordedWork are: the GPU notes which of them
 /// it has come to. They are sent and counted as ever; noting one costs a kernel of one thread.
 ///
+/// A host that queues much may have to wait before it comes to wait(), because the GPU takes no more. A thread watches
+/// for that: where the GPU comes to no further collective for as long as the timeout although there are some, the
+/// groups of the world die, what waits in them is given up, and the next collective that the host calls throws.
+///
 /// No destructor waits for the GPU.
 class WatchedWork
 {
 public:
-    /// @param timeout  from wait() to the end of the work, where it has collectives
+    /// @param timeout  from wait() to the end of the work, where it has collectives, and before that from one
+    /// collective
+    ///                 to the next
     /// @throws ConfigError in a build without CUDA, and for a CPU
     WatchedWork(at::Device device, std::chrono::milliseconds timeout);
     WatchedWork(std::unique_ptr<detail::DeviceSpan> device, std::chrono::milliseconds timeout);

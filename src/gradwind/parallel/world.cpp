@@ -27,7 +27,7 @@ constexpr const char* kFailureKey = "gradwind/failure";
 // NCCL's collectives wait on the GPU, and c10d's watchdog ends the process where one takes too long, in words of its
 // own and without unwinding. Whoever waits for the GPU with a limit (device_wait.h) began that wait a little after the
 // collective was queued, and then needs a moment to say what it knows.
-constexpr std::chrono::milliseconds kBeforeWatchdog = std::chrono::seconds(30);
+constexpr std::chrono::milliseconds kBeforeWatchdog = std::chrono::seconds(10);
 
 /// Failure notes in the store in which the processes met. What goes wrong with the store itself is left aside here: the
 /// failure to report is another one.
@@ -112,8 +112,10 @@ std::shared_ptr<Backend> connect(const WorldState& world, const std::string& sco
                                 .timeout = world.options.timeout + (has_watchdog ? kBeforeWatchdog : 0ms),
                                 .local_rank = world.environment.local_rank,
                                 .same_host = world.environment.local_world == world.environment.world};
-    return world.options.backend == BackendKind::Gloo ? connect_gloo(store, connection)
-                                                      : connect_nccl(store, connection);
+    auto backend =
+        world.options.backend == BackendKind::Gloo ? connect_gloo(store, connection) : connect_nccl(store, connection);
+    world.health->add(backend);
+    return backend;
 }
 
 std::shared_ptr<GroupState> make_subgroup(const std::shared_ptr<WorldState>& world, const std::string& name, int id,

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <string>
 
 namespace gradwind::parallel
 {
@@ -17,7 +18,7 @@ enum class BackendKind { Gloo, Nccl };
 
 struct WorldOptions {
     BackendKind backend = BackendKind::Gloo;
-    /// After this long without an answer a collective fails (training.strategy.timeout_s), with NCCL 30 s later.
+    /// After this long without an answer a collective fails (training.strategy.timeout_s), with NCCL 10 s later.
     std::chrono::milliseconds timeout = std::chrono::minutes(10);
     /// How long the processes may take to appear; less than the timeout counts as the timeout.
     std::chrono::milliseconds start_patience{};
@@ -47,6 +48,11 @@ struct Groups {
 /// has failed. @param where  for the message, "the first step" @param patience  how long the last may take
 /// @collective all ranks of a group from connect_world(), counted as a barrier @throws CommError
 void meet(const Group& world, const std::string& where, std::chrono::milliseconds patience);
+
+/// What a process does that has failed and is still there a few seconds later, since a GPU that waits for another
+/// process holds up its destructors: says the reason and ends. A program sets it; nothing by default.
+using LastResort = std::function<void(const std::string& reason)>;
+void set_last_resort(LastResort leave);
 
 /// Runs the work of this process; if it throws, the other ranks learn why before the exception travels on.
 ///

@@ -32,19 +32,22 @@ std::vector<parallel::NamedParameter> trainable_parameters(const model::Forecast
     return result;
 }
 
-parallel::EngineOptions engine_options(const Config& config, const parallel::Layout& layout,
+parallel::EngineOptions engine_options(const Config& config, const parallel::Layout& layout, at::Device device,
                                        std::vector<std::string> order)
 {
     auto options = exchange_settings(config);
     options.order = std::move(order);
     if (config.get<bool>("training.strategy.hierarchical", false))
         options.node_size = layout.options().gpus_per_node;
+    // A model is spread over GPUs to save the memory that copies would take.
+    options.copy_engines = config.get<bool>("training.strategy.copy_engines", true) && device.is_cuda() &&
+                           layout.options().nodes == 1 && layout.model_size() == 1;
     return options;
 }
 
 StepRunner::StepRunner(Job& job, std::vector<std::string> order, StepHooks& hooks)
     : job_(job), hooks_(hooks), engine_(trainable_parameters(*job.model), job.groups.world,
-                                        engine_options(job.config, job.groups.layout, std::move(order))),
+                                        engine_options(job.config, job.groups.layout, job.device, std::move(order))),
       clock_(job.device), broadcasts_buffers_(job.config.get<bool>("training.strategy.broadcast_buffers", false))
 {
     engine_.broadcast_parameters();

@@ -36,7 +36,7 @@ struct StepOutcome {
 /// What `training.strategy` says about buckets. Nodes are those of the layout in effect: processes may be others than
 /// system.hardware asks for. @param order  of the arena, from an earlier run, or empty
 [[nodiscard]] parallel::EngineOptions engine_options(const Config& config, const parallel::Layout& layout,
-                                                     std::vector<std::string> order);
+                                                     at::Device device, std::vector<std::string> order);
 
 class StepRunner
 {

@@ -202,9 +202,10 @@ StepTraffic predict_step_traffic(const JobOutline& job, const parallel::Layout& 
     const auto parameters = trainable_parameters(*job.model);
     for (const auto& parameter : parameters)
         result.parameters += parameter.tensor.numel();
-    const auto options = engine_options(job.config, layout, {});
+    const auto device = tensor_like(job.config, job.settings).device();
+    const auto options = engine_options(job.config, layout, device, {});
     result.exchange = parallel::exchange_budget(parameters, options, layout.world());
-    add_norm(result.exchange, tensor_like(job.config, job.settings).device());
+    add_norm(result.exchange, device);
     const auto stored = int64_t(parameters.front().tensor.element_size());
     const auto elements = result.exchange.gradients / stored;
     result.gradient_bytes = elements * (options.wire == parallel::WireType::Bf16 ? 2 : stored);

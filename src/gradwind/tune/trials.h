@@ -23,7 +23,8 @@ enum class Accuracy {
 struct TuneOptions {
     int64_t steps = 200; ///< measured steps of all trials together, about
     Accuracy accuracy = Accuracy::Rounded;
-    int64_t rank = 4; ///< of the factors of compression
+    int64_t rank = 4;          ///< of the factors of compression
+    bool copy_engines = false; ///< as of parallel::EngineOptions
 };
 
 /// What was measured before the first trial, equal on all ranks.

@@ -4,6 +4,7 @@
 
 #include "gradwind/core/error.h"
 #include "gradwind/train/job.h"
+#include "gradwind/train/step_runner.h"
 
 #include <ATen/ATen.h>
 
@@ -79,7 +80,7 @@ public:
 private:
     void learn_order()
     {
-        GradientEngine engine(steps_.parameters(), world_, {});
+        GradientEngine engine(steps_.parameters(), world_, {.copy_engines = options_.copy_engines});
         engine.broadcast_parameters();
         steps_.step(engine, {});
         learnt_.world = world_.size();
@@ -175,7 +176,9 @@ private:
 
     void measure(Runner& runner, int64_t steps)
     {
-        GradientEngine engine(steps_.parameters(), world_, runner.trial.options);
+        auto options = runner.trial.options;
+        options.copy_engines = options_.copy_engines;
+        GradientEngine engine(steps_.parameters(), world_, options);
         std::vector<double> seconds;
         auto& trial = runner.trial;
         trial.sent.clear();
@@ -261,7 +264,9 @@ TuneReport tune(const Config& config, const parallel::Environment& environment, 
     TuneReport report;
     parallel::run_supervised(job.groups.world, [&] {
         StepReplay steps(job);
-        report = race(steps, job.groups.world, job.device, options, sink);
+        auto of_job = options;
+        of_job.copy_engines = train::engine_options(job.config, job.groups.layout, job.device, {}).copy_engines;
+        report = race(steps, job.groups.world, job.device, of_job, sink);
     });
     return report;
 }
