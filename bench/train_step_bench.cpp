@@ -63,6 +63,7 @@ struct Settings {
     int steps = 5;
     bool checkpointing = true;
     bool cuda_graphs = false;
+    bool nccl = false;
 };
 
 Settings parse(int argc, char** argv)
@@ -91,6 +92,7 @@ Settings parse(int argc, char** argv)
         ->check(CLI::IsMember({"contiguous", "bisection"}));
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
+    app.add_flag("--nccl", settings.nccl, "sums by NCCL where copies from memory to memory would do");
     app.add_flag("--cuda-graphs", settings.cuda_graphs, "record a step once and start it with one call");
     app.add_option("--checkpointing", settings.checkpointing, "activation checkpointing, 0 or 1");
     try {
@@ -132,7 +134,9 @@ parallel::EngineOptions exchange(const Settings& settings)
         {"bucket_cap_mb", settings.bucket_mb}, {"wire_dtype", settings.wire}, {"gradient_compression", compression}};
     if (!settings.plan.empty())
         strategy["plan"] = settings.plan;
-    return train::exchange_settings(Config::from_json({{"training", {{"strategy", strategy}}}}, "options"));
+    auto options = train::exchange_settings(Config::from_json({{"training", {{"strategy", strategy}}}}, "options"));
+    options.copy_engines = !settings.nccl && settings.mode == "data"; // as training decides
+    return options;
 }
 
 VariableTable variables(const Settings& settings)
@@ -380,6 +384,7 @@ nlohmann::json result_of(const Settings& settings, const Bench& bench, double bu
             {"broadcast_buffers", settings.broadcast_buffers},
             {"wire", settings.wire},
             {"compression", settings.compression},
+            {"copy_engines", exchange(settings).copy_engines},
             {"plan", settings.plan},
             {"wire_mb", bench.wire_mb()},
             {"world", bench.world().size()},
