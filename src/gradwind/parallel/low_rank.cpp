@@ -63,7 +63,7 @@ class LowRankExchange::Impl
 public:
     Impl(WorldSum sum, const CompressionOptions& options) : sum_(std::move(sum)), options_(options) {}
 
-    /// In the lane.
+    /// In the lane, or in line.
     void run(size_t job)
     {
         if (job == kPrepare)
