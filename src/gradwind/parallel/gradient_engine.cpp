@@ -10,6 +10,7 @@
 #include "gradwind/parallel/low_rank.h"
 #include "gradwind/parallel/low_rank_plan.h"
 #include "gradwind/parallel/ready_tracker.h"
+#include "gradwind/parallel/state_parts.h"
 #include "gradwind/parallel/step_timing.h"
 
 #include <ATen/ATen.h>
@@ -141,7 +142,7 @@ public:
         detail::agree(world_, "buckets", fmt::format("{}", fmt::join(ends, " ")));
         detail::check_ends(ends, arena_.numel());
         set_plan(compressed_ ? detail::at_ends_of_slices(arena_.slices(), ends) : std::move(ends));
-        if (is_shared())
+        if (parts_.is_shared())
             ++layout_version_; // the parts of buckets are others now
     }
 
@@ -172,17 +173,17 @@ public:
 
     [[nodiscard]] const std::vector<GradientPiece>& gradient_pieces() const
     {
-        return compressed_ ? low_rank_->pieces() : pieces_;
+        return compressed_ ? low_rank_->pieces() : parts_.pieces();
     }
 
     [[nodiscard]] at::Tensor flat_gradients() const { return compressed_ ? low_rank_->applied() : arena_.gradients(); }
 
     [[nodiscard]] at::Tensor whole_gradients() const
     {
-        if (!is_shared())
+        if (!parts_.is_shared())
             return flat_gradients();
         const at::Tensor whole = arena_.gradients().clone();
-        gather_parts(whole);
+        parts_.gather(whole);
         return whole;
     }
 
@@ -195,8 +196,8 @@ public:
 
     void share_parameters()
     {
-        if (is_shared())
-            gather_parts(arena_.values());
+        if (parts_.is_shared())
+            parts_.gather(arena_.values());
     }
 
     [[nodiscard]] std::vector<double> ready_times() const
@@ -212,14 +213,13 @@ public:
     const EngineOptions options_;
     Arena arena_;
     detail::BucketTable buckets_;
-    StateShare share_;
+    detail::StateParts parts_;
     int64_t layout_version_ = 0;
     int64_t reduced_steps_ = 0;
 
 private:
     [[nodiscard]] int row_size() const { return detail::row_size(options_, world_.size()); }
     [[nodiscard]] int64_t granule_bytes() const { return detail::granule_bytes(options_, world_.size()); }
-    [[nodiscard]] bool is_shared() const { return share_.group.size() > 1; }
     [[nodiscard]] detail::Route route() const
     {
         return options_.copy_engines ? detail::Route::CopyEngines : detail::Route::Library;
@@ -230,7 +230,7 @@ private:
         if (grid_) {
             const bool zero = options_.zero_group_size > 1;
             if (zero)
-                share_.group = grid_->row;
+                parts_.share_with(grid_->row);
             return detail::make_sharded_exchange(*grid_, options_.wire,
                                                  zero ? detail::Handed::OwnPart : detail::Handed::Whole, device);
         }
@@ -260,16 +260,6 @@ private:
             arena_.parameters()[static_cast<size_t>(replaced)].name));
     }
 
-    /// The parts of all ranks of a state group, in place.
-    void gather_parts(const at::Tensor& flat) const
-    {
-        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
-            const Span &own = share_.owned[bucket], all{buckets_.begin_of(bucket), share_.group.size() * own.size};
-            detail::all_gather_into(share_.group, flat.narrow(0, all.begin, all.size),
-                                    flat.narrow(0, own.begin, own.size));
-        }
-    }
-
     [[nodiscard]] bool is_laid_out() const { return layout_version_ > 0 || !options_.order.empty(); }
     [[nodiscard]] detail::Exchange& exchange() const { return compressed_ ? *low_rank_ : *dense_; }
     [[nodiscard]] bool begins_to_compress() const
@@ -296,21 +286,11 @@ private:
         buckets_.lay_out(arena_, std::move(ends));
         tracker_.follow_layout();
         exchange().lay_out(arena_, buckets_.ends());
-        share_.owned.clear();
-        pieces_.clear();
+        parts_.lay_out(arena_, buckets_);
         std::vector<int64_t> bytes;
-        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket) {
-            const int64_t begin = buckets_.begin_of(bucket), end = buckets_.ends()[bucket];
-            bytes.push_back((end - begin) * arena_.element_bytes());
-            if (!is_shared())
-                continue;
-            const Span own = detail::part_of(begin, end, share_.group);
-            share_.owned.push_back(own);
-            pieces_.push_back({.offset = own.begin, .dense = arena_.gradients().narrow(0, own.begin, own.size)});
-        }
+        for (size_t bucket = 0; bucket < buckets_.size(); ++bucket)
+            bytes.push_back((buckets_.ends()[bucket] - buckets_.begin_of(bucket)) * arena_.element_bytes());
         timing_.lay_out(bytes);
-        if (!is_shared())
-            pieces_.push_back({.offset = 0, .dense = arena_.gradients()});
     }
 
     void bucket_ready(size_t bucket) override
@@ -374,9 +354,8 @@ private:
     std::unique_ptr<detail::LowRankExchange> low_rank_; ///< null without compression
     detail::StepTiming timing_; ///< after the exchanges: it may still be asking them when a step has failed
     detail::ReadyTracker tracker_;
-    bool compressed_ = false;           ///< gradients go through low_rank_
-    std::vector<GradientPiece> pieces_; ///< of a dense step
-    std::mutex launch_mutex_;           ///< guards launched_ and what launching touches
+    bool compressed_ = false; ///< gradients go through low_rank_
+    std::mutex launch_mutex_; ///< guards launched_ and what launching touches
     size_t launched_ = 0;
     int64_t plans_ = 0; ///< made so far
     bool recording_ = true;
@@ -452,7 +431,7 @@ at::Tensor GradientEngine::own_gradients() const
 
 const StateShare& GradientEngine::state_share() const
 {
-    return impl_->share_;
+    return impl_->parts_.share();
 }
 
 void GradientEngine::share_parameters()
