@@ -180,7 +180,8 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
         for (const double cap : name == "fp32" || name == "bf16" ? settings.sweep : std::vector<double>{})
             variants.push_back({.name = name, .is_recorded = is_recorded, .bucket_mb = cap});
     }
-    // A GPU that has rested runs some seconds at a higher clock: whatever came first would look better than it is.
+    // In a process that has used NCCL every kernel starts later than in one that has not: whatever came first would
+    // look better than it is in a job.
     if (device.is_cuda())
         for (auto variant : variants)
             run_variant(variant, network, world, settings, device);

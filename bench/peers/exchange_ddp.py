@@ -200,7 +200,7 @@ def main():
         cases += [(variant, cap if cap > 0 else 1e5) for cap in args.sweep if variant in ("ddp", "bf16")]
     times = {case: [] for case in cases}
     medians = {case: [] for case in cases}
-    if device.type == "cuda":  # as exchange_bench: a GPU that has rested runs some seconds at a higher clock
+    if device.type == "cuda":  # as exchange_bench: kernels start later once NCCL was used
         for case in cases:
             run(*case, args, device)
     for _ in range(args.repeats):
