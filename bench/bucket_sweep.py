@@ -6,6 +6,7 @@
 usage: bucket_sweep.py TRAIN_STEP_BENCH --graph GRAPH.safetensors [--kinds gnn,graphtransformer] [--buckets 1,5,25,50,100,400,0]
        [--buffers 0,1] [--links fast,slow] [--nproc 2] [--rounds 3] [--peer COMMAND] [--results FILE.jsonl] [--plot FILE.png]
        [-- more options of train_step_bench]
+       bucket_sweep.py --of FILE.jsonl [--plot FILE.png]                rows from before, on a machine that has gnuplot
 
 Bucket 0 is one bucket. Every round runs every case once, so that drifts of the machine hit all alike; the table has medians
 over the rounds. `over` compares with the same program on one process, which exchanges nothing. The slow link is made by
@@ -115,8 +116,9 @@ def plot(given, values, programs):
 def main():
     numbers = lambda text: [float(word) if "." in word else int(word) for word in text.split(",")]  # noqa: E731
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench")
-    parser.add_argument("--graph", required=True)
+    parser.add_argument("bench", nargs="?")
+    parser.add_argument("--graph")
+    parser.add_argument("--of", type=pathlib.Path, metavar="FILE.jsonl")
     parser.add_argument("--kinds", type=lambda text: text.split(","), default=["gnn", "graphtransformer"])
     parser.add_argument("--buckets", type=numbers, default=[1, 5, 25, 50, 100, 400, 0])
     parser.add_argument("--buffers", type=numbers, default=[0, 1])
@@ -132,8 +134,16 @@ def main():
     given = parser.parse_args(sys.argv[1:end])
     given.more = sys.argv[end + 1:]
     programs = {"gradwind": ours} | ({given.peer_name: peer} if given.peer else {})
-    rows = measure(given, programs)
-    if given.results:
+    if given.of:
+        rows = [row for row in map(json.loads, given.of.read_text().splitlines()) if row.get("bench") == "bucket_sweep"]
+        given.kinds, given.links, given.buffers, given.buckets, programs = (
+            list(dict.fromkeys(row[key] for row in rows if row["bucket_mb"] is not None))
+            for key in ("kind", "link", "buffers", "bucket_mb", "program"))
+    elif given.bench and given.graph:
+        rows = measure(given, programs)
+    else:
+        parser.error("expected TRAIN_STEP_BENCH and --graph, or --of")
+    if given.results and not given.of:
         commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
         with given.results.open("a") as file:
             for row in rows:
