@@ -315,7 +315,7 @@ private:
         return result;
     }
 
-    /// A GPU that has rested runs some seconds at a higher clock: what is timed then looks better than it is.
+    /// A GPU is faster in its first seconds of work: what is timed then looks better than it is.
     bool is_rested()
     {
         constexpr double kSeconds = 5;
