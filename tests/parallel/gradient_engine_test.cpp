@@ -263,6 +263,27 @@ GRADWIND_MULTIRANK_TEST(GradientEngine, GradientAfterItsBucketIsAnErrorUntilAnno
     }
 }
 
+GRADWIND_MULTIRANK_TEST(GradientEngine, AllRanksExpectWhatAnyOfThemHasSeen, RankCounts{1, 2, 3, 4})
+{
+    const Case plain{.name = "plain", .bucket_mib = 0.0005};
+    const Case more{.name = "more uses", .style = Style::Checkpointed, .bucket_mib = 0.0005};
+    const bool is_last = world.rank() == world.size() - 1;
+    for (const bool others_have_samples : {false, true}) {
+        const Model model;
+        GradientEngine engine(model.parameters, world, {.bucket_cap_mb = 0.0005, .first_bucket_mb = 0.0005});
+        if (is_last || others_have_samples) {
+            run_backwards(engine, model, is_last ? more : plain, 0, world);
+        } else {
+            engine.begin_step();
+            engine.finish();
+        }
+        for (int step = 1; step <= 2; ++step) {
+            run_backwards(engine, model, more, step, world);
+            expect_reference(engine, model, more, step, world);
+        }
+    }
+}
+
 GRADWIND_MULTIRANK_TEST(GradientEngine, DifferentModelsAreAnErrorOnEveryRank, RankCounts{2, 3})
 {
     auto parameters = Model().parameters;

@@ -60,6 +60,17 @@ std::vector<size_t> order_from_names(const std::vector<NamedParameter>& paramete
     return order;
 }
 
+std::optional<Lesson> learn(const Group& world, const std::vector<int>& seen)
+{
+    const bool any = std::any_of(seen.begin(), seen.end(), [](int count) { return count > 0; });
+    const auto flags = world.all_gather_bytes(any ? "1" : "0");
+    const auto teacher = std::find(flags.begin(), flags.end(), "1");
+    if (teacher == flags.end())
+        return std::nullopt;
+    const auto most = world.max(std::vector<double>(seen.begin(), seen.end()));
+    return Lesson{static_cast<int>(teacher - flags.begin()), {most.begin(), most.end()}};
+}
+
 std::vector<size_t> order_of_rank(const Group& world, int rank, const std::vector<size_t>& seen, size_t count)
 {
     std::string bytes(reinterpret_cast<const char*>(seen.data()), seen.size() * sizeof(size_t));

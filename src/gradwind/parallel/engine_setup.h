@@ -6,6 +6,7 @@
 #include "gradwind/parallel/engine_options.h"
 #include "gradwind/parallel/group.h"
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,15 @@ namespace gradwind::parallel::detail
 /// Indices of the parameters with these names. @throws ConfigError unless they are all of them, once
 [[nodiscard]] std::vector<size_t> order_from_names(const std::vector<NamedParameter>& parameters,
                                                    const std::vector<std::string>& names);
+
+/// What ranks learn from a backward of which any of them may have had none.
+struct Lesson {
+    int teacher = 0;         ///< the first rank that had one
+    std::vector<int> counts; ///< by parameter: how often a gradient is added to, the most that any rank saw
+};
+/// @param seen  by parameter, how often that was here; zeros: no backward
+/// @return nothing if no rank had one @collective
+[[nodiscard]] std::optional<Lesson> learn(const Group& world, const std::vector<int>& seen);
 
 /// What one rank saw, on all ranks, with the parameters that it did not see at the end. @collective
 [[nodiscard]] std::vector<size_t> order_of_rank(const Group& world, int rank, const std::vector<size_t>& seen,

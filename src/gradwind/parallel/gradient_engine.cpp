@@ -15,7 +15,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -325,22 +324,16 @@ private:
     /// All ranks adopt the order of the first rank that had a backward, and the largest counts of any.
     void learn_from_recording()
     {
-        const auto seen = tracker_.seen();
-        const bool any = reduce_begun_ && std::any_of(seen.begin(), seen.end(), [](int count) { return count > 0; });
-        const auto flags = world_.all_gather_bytes(any ? "1" : "0");
-        const auto teacher = std::find(flags.begin(), flags.end(), "1");
-        if (teacher == flags.end())
+        const auto lesson =
+            detail::learn(world_, reduce_begun_ ? tracker_.seen() : std::vector<int>(arena_.parameters().size()));
+        if (!lesson)
             return; // nobody had samples: record the next step
-        std::vector<double> counts(seen.size(), 0.0);
-        if (any)
-            counts.assign(seen.begin(), seen.end());
-        counts = world_.max(counts);
-        tracker_.expect({counts.begin(), counts.end()});
+        tracker_.expect(lesson->counts);
         recording_ = false;
         if (is_laid_out())
             return;
-        auto order = detail::order_of_rank(world_, static_cast<int>(teacher - flags.begin()),
-                                           tracker_.order_of_completion(), arena_.parameters().size());
+        auto order =
+            detail::order_of_rank(world_, lesson->teacher, tracker_.order_of_completion(), arena_.parameters().size());
         if (low_rank_)
             order = detail::low_rank_order(detail::shapes_of(arena_.parameters()), order, options_.compression);
         detail::agree(world_, "order of the gradients", fmt::format("{}", fmt::join(order, " ")));
