@@ -180,8 +180,8 @@ void bench_exchange(const Settings& settings, const Group& world, at::Device dev
         for (const double cap : name == "fp32" || name == "bf16" ? settings.sweep : std::vector<double>{})
             variants.push_back({.name = name, .is_recorded = is_recorded, .bucket_mb = cap});
     }
-    // In a process that has used NCCL every kernel starts later than in one that has not: whatever came first would
-    // look better than it is in a job.
+    // In a process that has used several streams every kernel starts later than in one that has not
+    // (fast_starts_cuda.h): whatever came first would look better than it is in a job.
     if (device.is_cuda())
         for (auto variant : variants)
             run_variant(variant, network, world, settings, device);

@@ -61,6 +61,7 @@ struct Settings {
     int nproc = 1;
     int warm_up = 2;
     int steps = 5;
+    double settle_s = 5;
     bool checkpointing = true;
     bool cuda_graphs = false;
     bool nccl = false;
@@ -92,6 +93,7 @@ Settings parse(int argc, char** argv)
         ->check(CLI::IsMember({"contiguous", "bisection"}));
     app.add_option("--warm-up", settings.warm_up);
     app.add_option("--steps", settings.steps);
+    app.add_option("--settle", settings.settle_s, "seconds of steps on a GPU before any is timed");
     app.add_flag("--nccl", settings.nccl, "sums by NCCL where copies from memory to memory would do");
     app.add_flag("--cuda-graphs", settings.cuda_graphs, "record a step once and start it with one call");
     app.add_option("--checkpointing", settings.checkpointing, "activation checkpointing, 0 or 1");
@@ -318,9 +320,8 @@ private:
     /// A GPU is faster in its first seconds of work: what is timed then looks better than it is.
     bool is_rested()
     {
-        constexpr double kSeconds = 5;
         const auto now = std::chrono::duration<double>(Clock::now() - began_).count();
-        rested_ = rested_ && device_.is_cuda() && world_.max(std::array{now})[0] < kSeconds;
+        rested_ = rested_ && device_.is_cuda() && world_.max(std::array{now})[0] < settings_.settle_s;
         return rested_;
     }
 

@@ -22,7 +22,7 @@ namespace
 
 using namespace gradwind;
 using namespace gradwind::parallel;
-using parallel::detail::CopyQueue;
+using parallel::detail::Queue;
 using parallel::detail::RepeatedSum;
 
 constexpr int kTurns = 40;
@@ -40,14 +40,14 @@ public:
     {
     }
 
-    void run(int64_t n, at::ScalarType type, WireType wire, CopyQueue queue, bool is_recorded)
+    void run(int64_t n, at::ScalarType type, WireType wire, Queue queue, bool is_recorded)
     {
         const auto x = at::zeros({n}, at::device(device_).dtype(type));
         const auto given = at::zeros_like(x);
         auto sum = RepeatedSum::by_copies(world_, x, wire, queue);
         const std::string name =
             fmt::format("{} numbers {}{}{}{}", n, c10::toString(type), wire == WireType::Bf16 ? " rounded" : "",
-                        queue == CopyQueue::Callers ? " in line" : "", is_recorded ? ", recorded" : "");
+                        queue == Queue::Callers ? " in line" : "", is_recorded ? ", recorded" : "");
         if (!sum) {
             report(name + ": these GPUs do not reach each other", 1);
             return;
@@ -108,10 +108,10 @@ int run()
     Check check(world, device);
     for (const int64_t n : {1, 7, 4096, 262147, 6553600, 6553603})
         for (const bool is_recorded : {false, true}) {
-            for (const auto queue : {CopyQueue::Own, CopyQueue::Callers})
+            for (const auto queue : {Queue::Own, Queue::Callers})
                 check.run(n, at::kFloat, WireType::AsStored, queue, is_recorded);
-            check.run(n, at::kBFloat16, WireType::AsStored, CopyQueue::Own, is_recorded);
-            check.run(n, at::kFloat, WireType::Bf16, CopyQueue::Own, is_recorded);
+            check.run(n, at::kBFloat16, WireType::AsStored, Queue::Own, is_recorded);
+            check.run(n, at::kFloat, WireType::Bf16, Queue::Own, is_recorded);
         }
     return check.has_failed() ? 1 : 0;
 }

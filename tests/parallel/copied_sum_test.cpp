@@ -19,8 +19,8 @@ namespace gradwind::parallel
 namespace
 {
 
-using detail::CopyQueue;
 using detail::plan_copied_sum;
+using detail::Queue;
 using detail::Repeatable;
 
 TEST(CopiedSumPlan, PartsCoverTheTensorAndBeginWhereVectorsMay)
@@ -30,9 +30,9 @@ TEST(CopiedSumPlan, PartsCoverTheTensorAndBeginWhereVectorsMay)
             for (const int64_t numel : {int64_t{1}, int64_t{262144}, int64_t{524289}, int64_t{6553603}}) {
                 SCOPED_TRACE(fmt::format("{} ranks, {} numbers, wire {}", ranks, numel, int(wire)));
                 const int64_t sent = wire == WireType::Bf16 ? 2 : 4;
-                const auto plan = plan_copied_sum(numel, 4, wire, CopyQueue::Own, ranks);
+                const auto plan = plan_copied_sum(numel, 4, wire, Queue::Own, ranks);
                 EXPECT_EQ(plan.whole, numel * sent * (ranks - 1) <= (1 << 20));
-                EXPECT_EQ(plan_copied_sum(numel, 4, wire, CopyQueue::Callers, ranks).whole,
+                EXPECT_EQ(plan_copied_sum(numel, 4, wire, Queue::Callers, ranks).whole,
                           numel * sent * (ranks - 1) <= (8 << 20));
                 EXPECT_GE(plan.part * (plan.whole ? 1 : ranks), numel);
                 EXPECT_LT(plan.part * (plan.whole ? 1 : ranks), numel + 128 * ranks);
@@ -74,7 +74,7 @@ class Copying : public detail::PassingBackend
 {
 public:
     Copying(std::shared_ptr<Backend> inner, int ranks) : PassingBackend(std::move(inner)), ranks_(ranks) {}
-    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, detail::CopyQueue queue) override
+    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, detail::Queue queue) override
     {
         if (made == most)
             return nullptr;

@@ -3,6 +3,7 @@
 #include "gradwind/parallel/group.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/passing_backend.h"
 #include "tests/support/ranks.h"
 
 #include <ATen/ATen.h>
@@ -184,6 +185,32 @@ GRADWIND_MULTIRANK_TEST(Group, SubgroupsOfALayoutSumTheirOwnRanks, RankCounts{1,
     check(groups.subgroup, layout.subgroup_ranks(place.subgroup_id), place.subgroup_rank);
     check(groups.reader, {world.rank()}, 0);
     EXPECT_THROW(make_groups(Layout({.gpus_per_node = size + 1}), world), ConfigError);
+}
+
+class NotesQueues : public detail::PassingBackend
+{
+public:
+    using PassingBackend::PassingBackend;
+    [[nodiscard]] std::unique_ptr<detail::Ticket> all_reduce_sum(at::Tensor x, detail::Queue queue) override
+    {
+        queues.push_back(queue);
+        return inner().all_reduce_sum(x, queue);
+    }
+    std::vector<detail::Queue> queues;
+};
+
+/// A GPU that goes to and fro between streams starts all its kernels later.
+GRADWIND_MULTIRANK_TEST(Group, SumsThatAreWaitedForAreQueuedWithTheCallersWork, RankCounts{2, 3})
+{
+    const auto backend = std::make_shared<NotesQueues>(world.state()->backend);
+    world.state()->backend = backend;
+    auto x = numbers(world.rank(), {5, 3});
+    EXPECT_TRUE(at::equal(world.all_reduce_sum(x), sum_over_ranks(world.size(), {5, 3})));
+    world.all_reduce_sum_(x);
+    EXPECT_EQ(total(world, 1), world.size());
+    world.all_reduce_sum_async_(x).wait();
+    using detail::Queue;
+    EXPECT_EQ(backend->queues, (std::vector{Queue::Callers, Queue::Callers, Queue::Callers, Queue::Own}));
 }
 
 TEST(Group, ArgumentsThatDoNotFitAreRefused)

@@ -33,8 +33,9 @@ public:
     [[nodiscard]] virtual int64_t buffer_bytes() const { return 0; }
 };
 
-/// Where the work of a sum by copies is queued.
-enum class CopyQueue { Own, Callers };
+/// Where a device finds the work of a collective: in a queue of its own, beside what the caller goes on to do, or in
+/// the caller's.
+enum class Queue { Own, Callers };
 
 /// Collectives among size() >= 2 processes on contiguous tensors of device(). Any dtype. Errors are thrown as they
 /// come.
@@ -43,15 +44,15 @@ class Backend
 public:
     virtual ~Backend() = default;
     [[nodiscard]] virtual at::Device device() const = 0;
-    [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) = 0;
+    /// @param queue  Callers: what is queued next comes after the sum, whenever it is waited for
+    [[nodiscard]] virtual std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x, Queue queue) = 0;
     /// all_reduce_sum() of one tensor, in every step again.
     [[nodiscard]] virtual std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) = 0;
     /// The same, added in rank order, by copies straight between the memories of processes of one node. Every rank
     /// starts such sums in the same order. Bf16: shares are rounded, x is fp32. @collective
     /// @param queue  beside what the caller goes on to do, or, where x is not large, between start() and wait() only
     /// @return null on all ranks where that cannot be
-    [[nodiscard]] virtual std::unique_ptr<Repeatable> copied_sum(at::Tensor /*x*/, WireType /*wire*/,
-                                                                 CopyQueue /*queue*/)
+    [[nodiscard]] virtual std::unique_ptr<Repeatable> copied_sum(at::Tensor /*x*/, WireType /*wire*/, Queue /*queue*/)
     {
         return nullptr;
     }

@@ -36,14 +36,18 @@ public:
         : work_(std::move(work)), tensors_(std::move(tensors))
     {
     }
-    void wait() override { work_->wait(); }
+    void wait() override
+    {
+        if (work_)
+            work_->wait();
+    }
     [[nodiscard]] std::function<bool()> probe() const override
     {
-        return [work = work_] { return work->isCompleted(); };
+        return [work = work_] { return !work || work->isCompleted(); };
     }
 
 private:
-    c10::intrusive_ptr<c10d::Work> work_;
+    c10::intrusive_ptr<c10d::Work> work_; ///< may be null where it is in the caller's queue
     std::vector<at::Tensor> tensors_;
 };
 

@@ -49,11 +49,10 @@ struct CopiedSums::Queues {
 class CopiedSum : public Repeatable
 {
 public:
-    CopiedSum(at::Tensor x, WireType wire, CopyQueue queue, int rank, int size,
-              std::shared_ptr<CopiedSums::Queues> queues)
+    CopiedSum(at::Tensor x, WireType wire, Queue queue, int rank, int size, std::shared_ptr<CopiedSums::Queues> queues)
         : x_(std::move(x)), rank_(rank), size_(size), queues_(std::move(queues)),
           plan_(plan_copied_sum(x_.numel(), int64_t(x_.element_size()), wire, queue, size)),
-          in_line_(queue == CopyQueue::Callers && plan_.whole),
+          in_line_(queue == Queue::Callers && plan_.whole),
           inbox_(at::zeros({plan_.inbox}, x_.options().dtype(at::kByte))),
           outbox_(at::empty({plan_.outbox / 2}, x_.options().dtype(at::kBFloat16)))
     {
@@ -258,7 +257,7 @@ CopiedSums::CopiedSums(at::Device device, int rank, int size, PeerMemory::Ask as
 
 CopiedSums::~CopiedSums() = default;
 
-std::unique_ptr<Repeatable> CopiedSums::make(const at::Tensor& x, WireType wire, CopyQueue queue) const
+std::unique_ptr<Repeatable> CopiedSums::make(const at::Tensor& x, WireType wire, Queue queue) const
 {
     const bool known =
         x.scalar_type() == at::kFloat || (x.scalar_type() == at::kBFloat16 && wire == WireType::AsStored);

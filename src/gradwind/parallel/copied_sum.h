@@ -20,7 +20,7 @@ struct CopiedSumPlan {
     int64_t slot = 0;              ///< bytes of a part on its way
     int64_t inbox = 0, outbox = 0; ///< bytes that a rank keeps for it
 };
-[[nodiscard]] CopiedSumPlan plan_copied_sum(int64_t numel, int64_t element_bytes, WireType wire, CopyQueue queue,
+[[nodiscard]] CopiedSumPlan plan_copied_sum(int64_t numel, int64_t element_bytes, WireType wire, Queue queue,
                                             int ranks);
 
 class CopiedSum;
@@ -37,7 +37,7 @@ public:
     ~CopiedSums();
 
     /// As Backend::copied_sum(). @collective
-    [[nodiscard]] std::unique_ptr<Repeatable> make(const at::Tensor& x, WireType wire, CopyQueue queue) const;
+    [[nodiscard]] std::unique_ptr<Repeatable> make(const at::Tensor& x, WireType wire, Queue queue) const;
     /// Says in the name of all others that they have come: what sums hold from now on is of no use. From any thread.
     void give_up() const noexcept;
 

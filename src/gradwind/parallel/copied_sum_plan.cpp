@@ -20,11 +20,11 @@ int64_t round_up(int64_t x, int64_t unit)
 
 } // namespace
 
-CopiedSumPlan plan_copied_sum(int64_t numel, int64_t element_bytes, WireType wire, CopyQueue queue, int ranks)
+CopiedSumPlan plan_copied_sum(int64_t numel, int64_t element_bytes, WireType wire, Queue queue, int ranks)
 {
     const int64_t on_wire = wire == WireType::Bf16 ? 2 : element_bytes;
     CopiedSumPlan plan;
-    plan.whole = numel * on_wire * (ranks - 1) <= (queue == CopyQueue::Own ? kSendWhole : kSendInLine);
+    plan.whole = numel * on_wire * (ranks - 1) <= (queue == Queue::Own ? kSendWhole : kSendInLine);
     plan.part = plan.whole ? numel : round_up((numel + ranks - 1) / ranks, kPartUnit);
     plan.slot = round_up(plan.part * on_wire, kFlagBytes);
     plan.inbox = (ranks - 1) * plan.slot + 2 * ranks * kFlagBytes;

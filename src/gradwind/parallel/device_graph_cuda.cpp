@@ -4,6 +4,7 @@
 #include "gradwind/core/error.h"
 #include "gradwind/parallel/device_graph.h"
 #include "gradwind/parallel/device_place_cuda.h"
+#include "gradwind/parallel/fast_starts_cuda.h"
 
 #include <ATen/cuda/CUDAEvent.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -46,6 +47,10 @@ public:
     void start() override
     {
         const c10::cuda::CUDAGuard guard(device_);
+        // Steps that were not recorded, or another kind of recorded ones, have just been here: by the second start
+        // all that the recordings of a run wait for is done.
+        if (++starts_ == 2)
+            restore_fast_starts(device_);
         place_.clear();
         graph_.replay();
         done_.record(*stream_);
@@ -70,6 +75,7 @@ private:
     at::cuda::CUDAGraph graph_;
     at::cuda::CUDAEvent done_;
     DevicePlace place_;
+    int64_t starts_ = 0;
 };
 
 } // namespace

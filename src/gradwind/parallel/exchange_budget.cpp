@@ -57,7 +57,7 @@ bool sums_by_copies(const EngineOptions& options, const Ways& ways)
 }
 
 /// What a sum by copies keeps for a message.
-int64_t buffers_of_copies(int64_t elements, int64_t element_bytes, WireType wire, detail::CopyQueue queue, int ranks)
+int64_t buffers_of_copies(int64_t elements, int64_t element_bytes, WireType wire, detail::Queue queue, int ranks)
 {
     const auto plan = detail::plan_copied_sum(elements, element_bytes, wire, queue, ranks);
     return elements > 0 ? plan.inbox + plan.outbox : 0;
@@ -93,8 +93,8 @@ std::vector<ExchangeBudget::Phase> compressed_phases(const std::vector<detail::L
         if (sums_by_copies(options, ways))
             for (const int64_t message :
                  {bucket.p_message, kind == Compression::PowerSgd ? bucket.q_factors : bucket.q_message})
-                copies += buffers_of_copies(message, element_bytes, WireType::AsStored, detail::CopyQueue::Callers,
-                                            ways.world);
+                copies +=
+                    buffers_of_copies(message, element_bytes, WireType::AsStored, detail::Queue::Callers, ways.world);
     }
     // Messages, bases, what a rank is still to take off, and directions in float64.
     const int64_t buffers = (p + q + factors + own) * element_bytes + factors * kDouble + copies;
@@ -130,7 +130,7 @@ ExchangeBudget exchange_budget(const std::vector<NamedParameter>& parameters, co
     for (const int64_t end : ends) {
         if (copies)
             budget.dense.buffers +=
-                buffers_of_copies(end - begin, element_bytes, options.wire, detail::CopyQueue::Own, world);
+                buffers_of_copies(end - begin, element_bytes, options.wire, detail::Queue::Own, world);
         else
             budget.work = std::max(budget.work, work_of_bucket(ways, end - begin, element_bytes, is_bf16));
         begin = end;

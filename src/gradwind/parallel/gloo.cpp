@@ -93,7 +93,7 @@ class ComposedSum : public Repeatable
 {
 public:
     ComposedSum(Backend& backend, at::Tensor x) : backend_(backend), x_(std::move(x)) {}
-    void start() override { ticket_ = backend_.all_reduce_sum(x_); }
+    void start() override { ticket_ = backend_.all_reduce_sum(x_, Queue::Own); }
     void wait() override { ticket_->wait(); }
 
 private:
@@ -109,7 +109,7 @@ public:
 
     [[nodiscard]] at::Device device() const override { return at::kCPU; }
 
-    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override
+    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x, Queue /*queue*/) override
     {
         if (x.numel() == 0)
             return std::make_unique<ThenTicket>(nullptr, [] {});

@@ -93,6 +93,14 @@ int64_t bytes_of(const at::Tensor& x)
     return x.numel() * static_cast<int64_t>(x.element_size());
 }
 
+void sum_and_wait(detail::GroupState& state, const at::Tensor& x)
+{
+    std::unique_ptr<detail::Ticket> ticket;
+    state.run(Verb::AllReduce, bytes_of(x), [&] { ticket = state.backend->all_reduce_sum(x, detail::Queue::Callers); });
+    if (ticket)
+        state.wait(Verb::AllReduce, [&] { ticket->wait(); });
+}
+
 void check_rows(const Group& group, const char* what, std::span<const int64_t> rows)
 {
     GRADWIND_CHECK(static_cast<int>(rows.size()) == group.size(), ShapeError,
@@ -210,7 +218,7 @@ void Group::all_reduce_sum_(at::Tensor x) const
 {
     const at::NoGradGuard no_grad;
     const at::Tensor dense = x.contiguous();
-    all_reduce_sum_async_(dense).wait();
+    sum_and_wait(*state_, dense);
     if (!dense.is_same(x))
         x.copy_(dense);
 }
@@ -219,7 +227,7 @@ Work Group::all_reduce_sum_async_(at::Tensor x) const
 {
     GRADWIND_CHECK(x.is_contiguous(), ShapeError, "[all_reduce] an asynchronous sum needs a contiguous tensor");
     std::unique_ptr<detail::Ticket> ticket;
-    const auto collective = [&] { ticket = state_->backend->all_reduce_sum(x); };
+    const auto collective = [&] { ticket = state_->backend->all_reduce_sum(x, detail::Queue::Own); };
     state_->run(Verb::AllReduce, bytes_of(x), std::ref(collective)); // a reference: nothing is allocated
     return ticket ? Work(std::make_unique<detail::WorkState>(state_, Verb::AllReduce, std::move(ticket))) : Work();
 }
@@ -228,7 +236,7 @@ at::Tensor Group::all_reduce_sum(const at::Tensor& x) const
 {
     const at::NoGradGuard no_grad;
     const at::Tensor result = size() == 1 ? x : x.detach().clone(at::MemoryFormat::Contiguous);
-    all_reduce_sum_async_(result.contiguous()).wait();
+    sum_and_wait(*state_, result.contiguous());
     return result;
 }
 

@@ -22,6 +22,23 @@ namespace
 
 using Rows = std::span<const int64_t>;
 
+/// What the caller waits for anyway is done in its stream: a GPU that goes to and fro between streams starts all its
+/// kernels later (fast_starts_cuda.h).
+template <class Options>
+Options in_callers_queue()
+{
+    Options options;
+    if constexpr (requires { options.asyncOp; })
+        options.asyncOp = false;
+    return options;
+}
+
+void finish(const c10::intrusive_ptr<c10d::Work>& work)
+{
+    if (work) // c10d may have none for what is in the caller's stream
+        work->wait();
+}
+
 class Nccl : public Backend
 {
 public:
@@ -54,10 +71,12 @@ public:
 
     [[nodiscard]] at::Device device() const override { return device_; }
 
-    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override
+    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x, Queue queue) override
     {
         std::vector<at::Tensor> tensors = {x.detach()};
-        return std::make_unique<C10dTicket>(group_->allreduce(tensors), tensors);
+        const auto options =
+            queue == Queue::Callers ? in_callers_queue<c10d::AllreduceOptions>() : c10d::AllreduceOptions();
+        return std::make_unique<C10dTicket>(group_->allreduce(tensors, options), tensors);
     }
 
     [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override
@@ -91,7 +110,7 @@ public:
         }
     }
 
-    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, CopyQueue queue) override
+    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, Queue queue) override
     {
         return copied_sums_->make(x, wire, queue);
     }
@@ -100,7 +119,7 @@ public:
     {
         if (std::all_of(rows.begin(), rows.end(), [&](int64_t count) { return count == rows[0]; })) {
             if (in.numel() > 0)
-                group_->_allgather_base(out, in)->wait();
+                finish(group_->_allgather_base(out, in, in_callers_queue<c10d::AllgatherOptions>()));
             return;
         }
         // Uneven: every rank sends its rows to all, which is an all-to-all of repeated input.
@@ -141,16 +160,16 @@ public:
         if (x.numel() == 0)
             return;
         std::vector<at::Tensor> tensors = {x};
-        c10d::BroadcastOptions options;
+        auto options = in_callers_queue<c10d::BroadcastOptions>();
         options.rootRank = root;
-        group_->broadcast(tensors, options)->wait();
+        finish(group_->broadcast(tensors, options));
     }
 
     void barrier() override
     {
         at::Tensor one = at::ones({1}, at::device(device_).dtype(at::kInt));
         std::vector<at::Tensor> tensors = {one};
-        group_->allreduce(tensors)->wait();
+        finish(group_->allreduce(tensors, in_callers_queue<c10d::AllreduceOptions>()));
         (void)one.item<int>(); // the host waits, as a barrier must
     }
 
@@ -170,7 +189,7 @@ private:
         at::Tensor host = at::empty({length}, at::kByte);
         std::memcpy(host.data_ptr(), own.data(), own.size());
         at::Tensor mine = host.to(device_), all = at::empty({group_->getSize() * length}, mine.options());
-        group_->_allgather_base(all, mine)->wait();
+        finish(group_->_allgather_base(all, mine, in_callers_queue<c10d::AllgatherOptions>()));
         host = all.cpu();
         std::vector<std::string> words;
         for (int rank = 0; rank < group_->getSize(); ++rank)

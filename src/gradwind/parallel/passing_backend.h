@@ -16,9 +16,12 @@ class PassingBackend : public Backend
 public:
     explicit PassingBackend(std::shared_ptr<Backend> inner) : inner_(std::move(inner)) {}
     [[nodiscard]] at::Device device() const override { return inner_->device(); }
-    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x) override { return inner_->all_reduce_sum(x); }
+    [[nodiscard]] std::unique_ptr<Ticket> all_reduce_sum(at::Tensor x, Queue queue) override
+    {
+        return inner_->all_reduce_sum(x, queue);
+    }
     [[nodiscard]] std::unique_ptr<Repeatable> repeated_sum(at::Tensor x) override { return inner_->repeated_sum(x); }
-    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, CopyQueue queue) override
+    [[nodiscard]] std::unique_ptr<Repeatable> copied_sum(at::Tensor x, WireType wire, Queue queue) override
     {
         return inner_->copied_sum(x, wire, queue);
     }

@@ -3,8 +3,8 @@
 #include "gradwind/parallel/peer_memory.h"
 
 #include "gradwind/core/error.h"
+#include "gradwind/parallel/cuda_driver.h"
 
-#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include <algorithm>
@@ -13,7 +13,6 @@
 #include <cstring>
 #include <cuda.h>
 #include <cuda_runtime.h>
-#include <dlfcn.h>
 #include <exception>
 #include <fstream>
 #include <string_view>
@@ -24,24 +23,15 @@ namespace gradwind::parallel::detail
 namespace
 {
 
-/// What the runtime has no functions for. Looked up when it is first used, so that a machine without a GPU, and without
-/// the driver's library, can start what was built with CUDA.
 struct Driver {
-    CUresult (*batch_of_memory_operations)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned) = nullptr;
-    CUresult (*address_range)(CUdeviceptr*, size_t*, CUdeviceptr) = nullptr;
+    const CudaDriver library;
+    CUresult (*const batch_of_memory_operations)(CUstream, unsigned, CUstreamBatchMemOpParams*, unsigned);
+    CUresult (*const address_range)(CUdeviceptr*, size_t*, CUdeviceptr);
 
     Driver()
+        : batch_of_memory_operations(library.find<decltype(batch_of_memory_operations)>("cuStreamBatchMemOp_v2")),
+          address_range(library.find<decltype(address_range)>("cuMemGetAddressRange_v2"))
     {
-        void* library = ::dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-        if (library == nullptr)
-            return;
-        look_up(library, "cuStreamBatchMemOp_v2", batch_of_memory_operations);
-        look_up(library, "cuMemGetAddressRange_v2", address_range);
-    }
-    template <class Function>
-    static void look_up(void* library, const char* name, Function& function)
-    {
-        function = reinterpret_cast<Function>(::dlsym(library, name));
     }
     [[nodiscard]] bool is_complete() const { return batch_of_memory_operations && address_range; }
     static const Driver& get()

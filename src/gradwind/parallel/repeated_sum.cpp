@@ -17,7 +17,7 @@ RepeatedSum::RepeatedSum(const Group& group, at::Tensor x, Route route)
         return;
     if (route != Route::Library)
         sum_ = group_->backend->copied_sum(x, WireType::AsStored,
-                                           route == Route::CopyInLine ? CopyQueue::Callers : CopyQueue::Own);
+                                           route == Route::CopyInLine ? Queue::Callers : Queue::Own);
     if (!sum_)
         sum_ = group_->backend->repeated_sum(std::move(x));
 }
@@ -27,8 +27,7 @@ RepeatedSum::RepeatedSum(const Group& group, int64_t bytes, std::unique_ptr<Repe
 {
 }
 
-std::optional<RepeatedSum> RepeatedSum::by_copies(const Group& group, const at::Tensor& x, WireType wire,
-                                                  CopyQueue queue)
+std::optional<RepeatedSum> RepeatedSum::by_copies(const Group& group, const at::Tensor& x, WireType wire, Queue queue)
 {
     auto sum = group.state()->backend ? group.state()->backend->copied_sum(x, wire, queue) : nullptr;
     if (!sum)

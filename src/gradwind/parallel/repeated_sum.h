@@ -27,7 +27,7 @@ public:
     RepeatedSum(const Group& group, at::Tensor x, Route route = Route::Library);
     /// By copies, with bf16 on the wire perhaps; nothing, on all ranks, where Backend::copied_sum() cannot. @collective
     [[nodiscard]] static std::optional<RepeatedSum> by_copies(const Group& group, const at::Tensor& x, WireType wire,
-                                                              CopyQueue queue = CopyQueue::Own);
+                                                              Queue queue = Queue::Own);
     /// Once before each wait(). @collective @throws CommError
     void start();
     /// As Work::wait(). @throws CommError
