@@ -22,8 +22,10 @@ public:
     void record(const std::function<void()>& work) override { work(); }
     void mark(int32_t) override {}
     void start() override {}
+    void after_other_work() override { ++others; }
     [[nodiscard]] bool is_done() override { return true; }
     [[nodiscard]] int32_t reached() const override { return -1; }
+    int others = 0;
 };
 
 class Recordings : public ::testing::Test
@@ -39,9 +41,11 @@ protected:
 
     const VariableTable table_{{"a"}, {}, {}};
     std::vector<const parallel::RecordedWork*> beside_;
+    std::shared_ptr<NoDevice> device_; ///< of the recording made last
     StepRecordings recordings_{[this](const parallel::RecordedWork* beside) {
         beside_.push_back(beside);
-        return std::make_unique<parallel::RecordedWork>(std::make_shared<NoDevice>(), std::chrono::seconds(1));
+        device_ = std::make_shared<NoDevice>();
+        return std::make_unique<parallel::RecordedWork>(device_, std::chrono::seconds(1));
     }};
 };
 
@@ -102,6 +106,18 @@ TEST_F(Recordings, ShareMemoryInTurnsAndGiveItBackToOthers)
     EXPECT_FALSE(step(other)); // as it is, with all of the memory
     EXPECT_EQ(step(p), Was::Recorded);
     EXPECT_EQ(beside_.back(), nullptr);
+}
+
+TEST_F(Recordings, HearOfOtherWork)
+{
+    recordings_.after_other_work(); // nothing is recorded yet
+    const StepRecordings::Kind kind{.batches = {{1, 1.0}}, .exchange = 2};
+    const auto work = [](const StepRecordings::Inputs&) { return StepRecordings::Shares{at::zeros({})}; };
+    StepRecordings::Shares shares;
+    (void)recordings_.run(kind, inputs(1), work, shares);
+    EXPECT_EQ(device_->others, 0);
+    recordings_.after_other_work();
+    EXPECT_EQ(device_->others, 1);
 }
 
 TEST(NoNoise, RefusesEnsembles)

@@ -20,6 +20,8 @@ public:
     virtual void record(const std::function<void()>& work) = 0;
     /// Starts all of it. The start before must be done.
     virtual void start() = 0;
+    /// Other work has been on the device since the last start, and the next one undoes what that leaves behind.
+    virtual void after_other_work() {}
 };
 
 /// @param beside  shares its memory: neither may be started before the other is done. Null: memory of its own

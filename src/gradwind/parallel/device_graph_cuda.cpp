@@ -47,14 +47,14 @@ public:
     void start() override
     {
         const c10::cuda::CUDAGuard guard(device_);
-        // Steps that were not recorded, or another kind of recorded ones, have just been here: by the second start
-        // all that the recordings of a run wait for is done.
-        if (++starts_ == 2)
+        if (starts_until_fast_ > 0 && --starts_until_fast_ == 0)
             restore_fast_starts(device_);
         place_.clear();
         graph_.replay();
         done_.record(*stream_);
     }
+
+    void after_other_work() override { starts_until_fast_ = 1; }
 
     [[nodiscard]] bool is_done() override { return done_.query(); }
     [[nodiscard]] int32_t reached() const override { return place_.noted(); }
@@ -75,7 +75,7 @@ private:
     at::cuda::CUDAGraph graph_;
     at::cuda::CUDAEvent done_;
     DevicePlace place_;
-    int64_t starts_ = 0;
+    int starts_until_fast_ = 2; ///< the first may come before the last step that is not recorded, of another kind
 };
 
 } // namespace

@@ -59,6 +59,11 @@ void RecordedWork::start()
     impl_->graph->start();
 }
 
+void RecordedWork::after_other_work()
+{
+    impl_->graph->after_other_work();
+}
+
 void RecordedWork::wait()
 {
     impl_->limit.wait(*impl_->graph, impl_->collectives, impl_->started);

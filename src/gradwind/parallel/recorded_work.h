@@ -39,6 +39,8 @@ public:
     void record(const std::function<void()>& work);
     /// Queues all of it. @collective as the work was
     void start();
+    /// Work that is not recorded has been on the device, and no more of it is to come.
+    void after_other_work();
     /// Until the device is done with it. @throws CommError naming the collective that was reached, if that takes too
     /// long or another rank says that it has failed
     void wait();

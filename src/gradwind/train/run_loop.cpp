@@ -287,6 +287,7 @@ void RunLoop::validate(int64_t n_rollout)
 {
     const auto result =
         Validator(job_, state_.reference, hooks_, account_).run(state_.step, sampler_.epoch(), n_rollout, progress_);
+    steps_.after_other_work();
     progress_.validated(result);
     hooks_.validated(result);
     MetricsRow row{

@@ -76,6 +76,12 @@ void StepRecordings::wait()
         last_->work->wait();
 }
 
+void StepRecordings::after_other_work()
+{
+    if (last_)
+        last_->work->after_other_work();
+}
+
 void StepRecordings::drop()
 {
     last_ = nullptr;

@@ -51,6 +51,8 @@ public:
     Was run(const Kind& kind, const Inputs& inputs, const std::function<Shares(const Inputs&)>& work, Shares& shares);
     /// Until the step queued last is done; at once if there is none. @throws CommError
     void wait();
+    /// Something besides steps has been on the device, and is through.
+    void after_other_work();
     void drop();
 
 private:

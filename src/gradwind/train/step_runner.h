@@ -52,6 +52,13 @@ public:
     /// steps in a row have gradients that are not finite for another reason
     StepOutcome run(const StepSamples& samples, BatchFeeder& feeder, double lr, int64_t n_rollout, int64_t step);
 
+    /// Validation, say, has been on the device, and steps go on.
+    void after_other_work()
+    {
+        if (recordings_)
+            recordings_->after_other_work();
+    }
+
     [[nodiscard]] AdamW& optimizer() { return *optimizer_; }
     [[nodiscard]] parallel::GradientEngine& engine() { return engine_; }
     /// Of the phases of a step; runs where somebody starts it.
