@@ -207,10 +207,9 @@ GRADWIND_MULTIRANK_TEST(Group, SumsThatAreWaitedForAreQueuedWithTheCallersWork, 
     auto x = numbers(world.rank(), {5, 3});
     EXPECT_TRUE(at::equal(world.all_reduce_sum(x), sum_over_ranks(world.size(), {5, 3})));
     world.all_reduce_sum_(x);
-    EXPECT_EQ(total(world, 1), world.size());
     world.all_reduce_sum_async_(x).wait();
     using detail::Queue;
-    EXPECT_EQ(backend->queues, (std::vector{Queue::Callers, Queue::Callers, Queue::Callers, Queue::Own}));
+    EXPECT_EQ(backend->queues, (std::vector{Queue::Callers, Queue::Callers, Queue::Own}));
 }
 
 TEST(Group, ArgumentsThatDoNotFitAreRefused)
