@@ -39,7 +39,8 @@ public:
     void record(const std::function<void()>& work);
     /// Queues all of it. @collective as the work was
     void start();
-    /// Work that is not recorded has been on the device, and no more of it is to come.
+    /// Work that is not recorded has been on the device, and no more of it is to come: the next start() undoes what
+    /// that leaves behind, which takes it 0.2 s on a GPU (fast_starts_cuda.h).
     void after_other_work();
     /// Until the device is done with it. @throws CommError naming the collective that was reached, if that takes too
     /// long or another rank says that it has failed
